@@ -1,0 +1,1 @@
+"""Castile: from quantum-mechanical calculations to a force field you can trust."""
