@@ -1,0 +1,230 @@
+"""Expansion of the neighbour density of each centre, c_nlm = sum_j R_nl(r_ij) Y_lm(u_ij), forward and backward.
+
+Neighbours arrive sorted by centre and species: the pairs of segment ``centre * n_species + species`` are
+``first[segment] : first[segment + 1]``. Coefficients are stored as c[centre, lm, species, n] with n padded to whole vectors.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from castile.numerics.harmonics import harmonics_gradients, harmonics_values
+from castile.numerics.simd import LANES, fill, lane_sum, load, multiply, multiply_add, splat, store
+
+
+class RadialTable(NamedTuple):
+    """Piecewise polynomials of all R_nl(r): coefficients[interval, l, power, n], flattened, powers from 0 to DEGREE."""
+
+    coefficients: np.ndarray
+    start: float
+    inverse_step: float
+    n_intervals: int
+    l_max: int
+    n_padded: int
+
+
+DEGREE = 5
+_TERMS = DEGREE + 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _locate(table, distance):
+    """Return the offset of the interval of ``distance`` and the position in it, between 0 and 1."""
+    scaled = (distance - table.start) * table.inverse_step
+    interval = min(max(int(scaled), 0), table.n_intervals - 1)
+    return interval * (table.l_max + 1) * _TERMS * table.n_padded, scaled - interval
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _value(coefficients, offset, stride, t):
+    """Return the polynomial at t (Horner), one n per lane."""
+    value = load(coefficients, offset + DEGREE * stride)
+    for power in range(DEGREE - 1, -1, -1):
+        value = multiply_add(value, t, load(coefficients, offset + power * stride))
+    return value
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _value_and_slope(coefficients, offset, stride, t):
+    """Return the polynomial at t and its derivative with respect to t, one n per lane."""
+    value = load(coefficients, offset + DEGREE * stride)
+    slope = value
+    value = multiply_add(value, t, load(coefficients, offset + (DEGREE - 1) * stride))
+    for power in range(DEGREE - 2, -1, -1):
+        slope = multiply_add(slope, t, value)
+        value = multiply_add(value, t, load(coefficients, offset + power * stride))
+    return value, slope
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _unit_vectors(vectors, begin, end, directions, distances):
+    """Fill one block of unit vectors and distances from pairs begin:end (the rest of the lanes points along z)."""
+    for lane in range(LANES):
+        directions[lane] = 0.0
+        directions[LANES + lane] = 0.0
+        directions[2 * LANES + lane] = 1.0
+    for pair in range(begin, end):
+        lane = pair - begin
+        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+        distance = np.sqrt(x * x + y * y + z * z)
+        distances[lane] = distance
+        if distance > 0.0:
+            directions[lane] = x / distance
+            directions[LANES + lane] = y / distance
+            directions[2 * LANES + lane] = z / distance
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def expand_density(first, begin, end, n_species, vectors, table, harmonics, density):
+    """Write c[centre, lm, species, n] of centres begin:end to the flat array ``density`` (centre ``begin`` first)."""
+    n_lm = (table.l_max + 1) ** 2
+    n_padded = table.n_padded
+    row = n_species * n_padded
+    dtype = density.dtype
+    directions, distances = np.empty(3 * LANES, dtype), np.empty(LANES, dtype)
+    values = np.empty(n_lm * LANES, dtype)
+    t = np.empty(1, dtype)
+    density[: (end - begin) * n_lm * row] = 0.0
+    for segment in range(begin * n_species, end * n_species):
+        corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
+        last = first[segment + 1]
+        for block in range(first[segment], last, LANES):
+            block_end = min(block + LANES, last)
+            _unit_vectors(vectors, block, block_end, directions, distances)
+            harmonics_values(directions, harmonics, values)
+            for lane in range(block_end - block):
+                offset, t[0] = _locate(table, distances[lane])
+                position = splat(t, 0)
+                for n in range(0, n_padded, LANES):
+                    lm = 0
+                    for degree in range(table.l_max + 1):
+                        radial = _value(
+                            table.coefficients, offset + degree * _TERMS * n_padded + n, n_padded, position
+                        )
+                        for _ in range(2 * degree + 1):
+                            k = corner + lm * row + n
+                            angular = splat(values, lm * LANES + lane)
+                            store(density, k, multiply_add(angular, radial, load(density, k)))
+                            lm += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotangent, pair_gradient):
+    """Write dE/dr_ij of the pairs of centres begin:end to ``pair_gradient``, given the flat dE/dc in ``cotangent``."""
+    n_lm = (table.l_max + 1) ** 2
+    n_padded = table.n_padded
+    row = n_species * n_padded
+    dtype = cotangent.dtype
+    directions, distances = np.empty(3 * LANES, dtype), np.empty(LANES, dtype)
+    values, grad_x = np.empty(n_lm * LANES, dtype), np.empty(n_lm * LANES, dtype)
+    grad_y, grad_z = np.empty(n_lm * LANES, dtype), np.empty(n_lm * LANES, dtype)
+    t = np.empty(1, dtype)
+    zero = fill(cotangent, 0.0)
+    for segment in range(begin * n_species, end * n_species):
+        corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
+        last = first[segment + 1]
+        for block in range(first[segment], last, LANES):
+            block_end = min(block + LANES, last)
+            _unit_vectors(vectors, block, block_end, directions, distances)
+            harmonics_gradients(directions, harmonics, values, grad_x, grad_y, grad_z)
+            for lane in range(block_end - block):
+                offset, t[0] = _locate(table, distances[lane])
+                position = splat(t, 0)
+                along, turn_x, turn_y, turn_z = zero, zero, zero, zero
+                for n in range(0, n_padded, LANES):
+                    lm = 0
+                    for degree in range(table.l_max + 1):
+                        radial, slope = _value_and_slope(
+                            table.coefficients, offset + degree * _TERMS * n_padded + n, n_padded, position
+                        )
+                        value, d_x, d_y, d_z = zero, zero, zero, zero
+                        for _ in range(2 * degree + 1):
+                            weight = load(cotangent, corner + lm * row + n)
+                            k = lm * LANES + lane
+                            value = multiply_add(splat(values, k), weight, value)
+                            d_x = multiply_add(splat(grad_x, k), weight, d_x)
+                            d_y = multiply_add(splat(grad_y, k), weight, d_y)
+                            d_z = multiply_add(splat(grad_z, k), weight, d_z)
+                            lm += 1
+                        along = multiply_add(slope, value, along)
+                        turn_x = multiply_add(radial, d_x, turn_x)
+                        turn_y = multiply_add(radial, d_y, turn_y)
+                        turn_z = multiply_add(radial, d_z, turn_z)
+                pair = block + lane
+                u_x, u_y, u_z = directions[lane], directions[LANES + lane], directions[2 * LANES + lane]
+                g_x, g_y, g_z = lane_sum(turn_x), lane_sum(turn_y), lane_sum(turn_z)
+                inverse = 1.0 / distances[lane] if distances[lane] > 0.0 else 0.0
+                radial_part = (
+                    lane_sum(along) * table.inverse_step - (u_x * g_x + u_y * g_y + u_z * g_z) * inverse
+                )
+                pair_gradient[pair, 0] = g_x * inverse + u_x * radial_part
+                pair_gradient[pair, 1] = g_y * inverse + u_y * radial_part
+                pair_gradient[pair, 2] = g_z * inverse + u_z * radial_part
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def density_pair_derivatives(pair_begin, pair_end, vectors, table, harmonics, derivatives):
+    """Write dc_nlm/dr_ij of pairs pair_begin:pair_end to the flat derivatives[pair, axis, lm, n]."""
+    n_lm = (table.l_max + 1) ** 2
+    n_padded = table.n_padded
+    size = n_lm * n_padded
+    dtype = derivatives.dtype
+    directions, distances = np.empty(3 * LANES, dtype), np.empty(LANES, dtype)
+    values, grad_x = np.empty(n_lm * LANES, dtype), np.empty(n_lm * LANES, dtype)
+    grad_y, grad_z = np.empty(n_lm * LANES, dtype), np.empty(n_lm * LANES, dtype)
+    scalars = np.empty(7, dtype)
+    for block in range(pair_begin, pair_end, LANES):
+        block_end = min(block + LANES, pair_end)
+        _unit_vectors(vectors, block, block_end, directions, distances)
+        harmonics_gradients(directions, harmonics, values, grad_x, grad_y, grad_z)
+        for lane in range(block_end - block):
+            offset, scalars[0] = _locate(table, distances[lane])
+            position = splat(scalars, 0)
+            u_x, u_y, u_z = directions[lane], directions[LANES + lane], directions[2 * LANES + lane]
+            inverse = 1.0 / distances[lane] if distances[lane] > 0.0 else 0.0
+            corner = (block + lane - pair_begin) * 3 * size
+            for n in range(0, n_padded, LANES):
+                lm = 0
+                for degree in range(table.l_max + 1):
+                    radial, slope = _value_and_slope(
+                        table.coefficients, offset + degree * _TERMS * n_padded + n, n_padded, position
+                    )
+                    for _ in range(2 * degree + 1):
+                        k = lm * LANES + lane
+                        tangential = u_x * grad_x[k] + u_y * grad_y[k] + u_z * grad_z[k]
+                        along = values[k] * table.inverse_step
+                        scalars[1], scalars[2] = along * u_x, (grad_x[k] - u_x * tangential) * inverse
+                        scalars[3], scalars[4] = along * u_y, (grad_y[k] - u_y * tangential) * inverse
+                        scalars[5], scalars[6] = along * u_z, (grad_z[k] - u_z * tangential) * inverse
+                        target = corner + lm * n_padded + n
+                        for axis in range(3):
+                            change = multiply_add(
+                                splat(scalars, 1 + 2 * axis),
+                                slope,
+                                multiply(splat(scalars, 2 + 2 * axis), radial),
+                            )
+                            store(derivatives, target + axis * size, change)
+                        lm += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def density_jvp(first, begin, end, n_species, vectors, pair_tangent, table, harmonics, tangent):
+    """Write the change of c along the pair displacements ``pair_tangent`` (n_pairs, 3), laid out as ``density``."""
+    n_lm = (table.l_max + 1) ** 2
+    n_padded = table.n_padded
+    row = n_species * n_padded
+    dtype = tangent.dtype
+    derivatives = np.empty(3 * n_lm * n_padded, dtype)
+    tangent[: (end - begin) * n_lm * row] = 0.0
+    for segment in range(begin * n_species, end * n_species):
+        corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
+        for pair in range(first[segment], first[segment + 1]):
+            density_pair_derivatives(pair, pair + 1, vectors, table, harmonics, derivatives)
+            for lm in range(n_lm):
+                for n in range(n_padded):
+                    k = lm * n_padded + n
+                    change = 0.0
+                    for axis in range(3):
+                        change += derivatives[axis * n_lm * n_padded + k] * pair_tangent[pair, axis]
+                    tangent[corner + lm * row + n] += change
