@@ -228,3 +228,20 @@ def density_jvp(first, begin, end, n_species, vectors, pair_tangent, table, harm
                     for axis in range(3):
                         change += derivatives[axis * n_lm * n_padded + k] * pair_tangent[pair, axis]
                     tangent[corner + lm * row + n] += change
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def mix_channels(density, n_rows, mixing, n_padded, mixed):
+    """Write mixed[row, channel, n] = sum_element density[row, element, n] mixing[element, channel] (flat arrays)."""
+    n_elements, n_channels = mixing.shape
+    for row in range(n_rows):
+        for channel in range(n_channels):
+            for n in range(0, n_padded, LANES):
+                total = fill(density, 0.0)
+                for element in range(n_elements):
+                    total = multiply_add(
+                        splat(mixing[element], channel),
+                        load(density, (row * n_elements + element) * n_padded + n),
+                        total,
+                    )
+                store(mixed, (row * n_channels + channel) * n_padded + n, total)

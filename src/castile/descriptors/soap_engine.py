@@ -1,0 +1,266 @@
+"""SOAP on plain arrays: what the descriptor class and the potential's SOAP terms share.
+
+Structures enter as :class:`SortedPairs`; work goes by chunks of centres that stay in cache.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.descriptors.cutoffs import CutoffFunction
+from castile.descriptors.radial_bases import RadialBasis
+from castile.descriptors.radial_scaling import RadialScaling
+from castile.descriptors.radial_tables import build_radial_table
+from castile.numerics import density as density_kernels
+from castile.numerics import power_spectrum as power_kernels
+from castile.numerics.harmonics import harmonics_table
+from castile.numerics.pair_sorting import sort_pairs
+from castile.structures.neighbors import Pairs
+
+CHUNK = 64
+_Y00 = np.sqrt(0.25 / np.pi)
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class SortedPairs:
+    """Pairs sorted by centre and element of the neighbour; ``first`` has n_centers * n_elements + 1 entries.
+
+    ``center_elements`` holds the element index of each centre, -1 for points that are no atoms.
+    """
+
+    first: NDArray[np.int64]
+    center: NDArray[np.int64]
+    neighbor: NDArray[np.int64]
+    element: NDArray[np.int64]
+    vectors: Array
+    center_elements: NDArray[np.int64]
+
+    @property
+    def n_centers(self) -> int:
+        """Number of centres."""
+        return len(self.center_elements)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Densities, power spectra and their norms of the centres begin:end (one row each)."""
+
+    begin: int
+    end: int
+    density: Array
+    features: Array
+    norms: Array
+
+
+@dataclass(frozen=True)
+class SoapEngine:
+    """Density and power spectrum of centres, with their derivatives.
+
+    Parameters
+    ----------
+    basis, cutoff, scaling
+        Factors of the radial functions.
+    mixing : ndarray, shape (n_elements, n_channels)
+        How much each element adds to each density channel; the identity keeps elements apart.
+    central : ndarray, shape (n_elements, n_elements)
+        Weight of the central atom's own Gaussian, central[element of the centre, element channel].
+    normalize : bool
+        Divide each power spectrum by its Euclidean norm.
+    dtype : str
+        "float64" or "float32".
+    """
+
+    basis: RadialBasis
+    cutoff: CutoffFunction
+    scaling: RadialScaling
+    mixing: NDArray[np.float64]
+    central: NDArray[np.float64]
+    normalize: bool = True
+    dtype: str = "float64"
+    _mixing: Array = field(init=False, repr=False)
+    _mixes: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        mixing = np.ascontiguousarray(self.mixing, dtype=self.dtype)
+        table = build_radial_table(self.basis, self.cutoff, self.scaling, self.dtype)
+        object.__setattr__(self, "_mixing", mixing)
+        n_elements, n_channels = mixing.shape
+        identity = n_elements == n_channels and np.array_equal(mixing, np.eye(n_elements))
+        object.__setattr__(self, "_mixes", not identity)
+        object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "_harmonics", harmonics_table(self.basis.l_max, self.dtype))
+        object.__setattr__(self, "_center", self.basis.center() * _Y00)
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements that are seen as neighbours."""
+        return int(self.mixing.shape[0])
+
+    @property
+    def n_channels(self) -> int:
+        """Number of density channels of the power spectrum."""
+        return int(self.mixing.shape[1])
+
+    @property
+    def n_features(self) -> int:
+        """Length of a power spectrum: (l_max + 1) K (K + 1) / 2 with K = n_channels n_max."""
+        combined = self.n_channels * self.basis.n_max
+        return (self.basis.l_max + 1) * combined * (combined + 1) // 2
+
+    @property
+    def _n_lm(self) -> int:
+        return (self.basis.l_max + 1) ** 2
+
+    @property
+    def _n_padded(self) -> int:
+        return int(self._table.n_padded)  # type: ignore[attr-defined]
+
+    @property
+    def _kernel_sizes(self) -> tuple[int, int, int, int, bool]:
+        return self.n_channels, self.basis.n_max, self._n_padded, self.basis.l_max, self.normalize
+
+    def sort(
+        self, pairs: Pairs, elements: NDArray[np.int64], center_elements: NDArray[np.int64]
+    ) -> SortedPairs:
+        """Return the pairs inside this engine's cutoff; ``elements`` of the atoms, -1 for those not seen."""
+        first, order = sort_pairs(
+            pairs.center,
+            pairs.neighbor,
+            elements,
+            self.cutoff.cutoff**2,
+            pairs.vectors,
+            len(center_elements),
+            self.n_elements,
+        )
+        neighbor = pairs.neighbor[order]
+        vectors = np.ascontiguousarray(pairs.vectors[order], dtype=self.dtype)
+        return SortedPairs(first, pairs.center[order], neighbor, elements[neighbor], vectors, center_elements)
+
+    def pair_range(self, pairs: SortedPairs, begin: int, end: int) -> tuple[int, int]:
+        """Return the first and last pair of the centres begin:end."""
+        return int(pairs.first[begin * self.n_elements]), int(pairs.first[end * self.n_elements])
+
+    def density(self, pairs: SortedPairs, begin: int, end: int) -> Array:
+        """Return c of the centres begin:end, flat [centre, lm, channel, padded n]."""
+        count = end - begin
+        raw = np.empty(count * self._n_lm * self.n_elements * self._n_padded, dtype=self.dtype)
+        density_kernels.expand_density(
+            pairs.first, begin, end, self.n_elements, pairs.vectors, self._table, self._harmonics, raw  # type: ignore[attr-defined]
+        )
+        self._add_central_atoms(raw, pairs.center_elements[begin:end])
+        return self._mixed(raw, count)
+
+    def _add_central_atoms(self, raw: Array, center_elements: NDArray[np.int64]) -> None:
+        isotropic = raw.reshape(len(center_elements), self._n_lm, self.n_elements, self._n_padded)[:, 0]
+        atoms = np.flatnonzero(center_elements >= 0)
+        if atoms.size and self.central.any():
+            weights = self.central[center_elements[atoms]]
+            isotropic[atoms, :, : self.basis.n_max] += weights[:, :, None] * self._center  # type: ignore[attr-defined]
+
+    def _mixed(self, raw: Array, count: int) -> Array:
+        if not self._mixes:
+            return raw
+        mixed = np.empty(count * self._n_lm * self.n_channels * self._n_padded, dtype=self.dtype)
+        density_kernels.mix_channels(raw, count * self._n_lm, self._mixing, self._n_padded, mixed)
+        return mixed
+
+    def _unmixed(self, gradient: Array, count: int) -> Array:
+        if not self._mixes:
+            return gradient
+        raw = np.empty(count * self._n_lm * self.n_elements * self._n_padded, dtype=self.dtype)
+        transposed = np.ascontiguousarray(self._mixing.T)
+        density_kernels.mix_channels(gradient, count * self._n_lm, transposed, self._n_padded, raw)
+        return raw
+
+    def power_spectrum(self, density: Array, count: int) -> tuple[Array, Array]:
+        """Return (features, norms) of ``count`` densities."""
+        features = np.empty((count, self.n_features), dtype=self.dtype)
+        norms = np.empty(count, dtype=self.dtype)
+        power_kernels.power_spectrum(density, count, *self._kernel_sizes, features, norms)
+        return features, norms
+
+    def chunk(self, pairs: SortedPairs, begin: int, end: int) -> Chunk:
+        """Return densities and power spectra of the centres begin:end."""
+        density = self.density(pairs, begin, end)
+        return Chunk(begin, end, density, *self.power_spectrum(density, end - begin))
+
+    def power_spectrum_vjp(self, density: Array, features: Array, norms: Array, cotangent: Array) -> Array:
+        """Return dE/dc given dE/dp (n_centers, n_features)."""
+        gradient = np.empty_like(density)
+        power_kernels.power_spectrum_vjp(
+            density,
+            features,
+            norms,
+            len(norms),
+            *self._kernel_sizes,
+            np.array(cotangent, dtype=self.dtype, order="C"),
+            gradient,
+        )
+        return gradient
+
+    def density_vjp(self, pairs: SortedPairs, begin: int, end: int, gradient: Array, out: Array) -> None:
+        """Write dE/dr_ij of the pairs of centres begin:end to ``out`` (n_pairs, 3), given dE/dc."""
+        density_kernels.density_vjp(
+            pairs.first,
+            begin,
+            end,
+            self.n_elements,
+            pairs.vectors,
+            self._table,  # type: ignore[attr-defined]
+            self._harmonics,  # type: ignore[attr-defined]
+            self._unmixed(gradient, end - begin),
+            out,
+        )
+
+    def vjp(self, pairs: SortedPairs, chunk: Chunk, cotangent: Array, out: Array) -> None:
+        """Write dE/dr_ij of the chunk's pairs to ``out`` (n_pairs of the structure, 3), given dE/dp."""
+        gradient = self.power_spectrum_vjp(chunk.density, chunk.features, chunk.norms, cotangent)
+        self.density_vjp(pairs, chunk.begin, chunk.end, gradient, out)
+
+    def density_jvp(self, pairs: SortedPairs, begin: int, end: int, pair_tangent: Array) -> Array:
+        """Return the change of c of the centres begin:end along pair displacements (n_pairs, 3)."""
+        raw = np.empty((end - begin) * self._n_lm * self.n_elements * self._n_padded, dtype=self.dtype)
+        density_kernels.density_jvp(
+            pairs.first,
+            begin,
+            end,
+            self.n_elements,
+            pairs.vectors,
+            np.ascontiguousarray(pair_tangent, dtype=self.dtype),
+            self._table,  # type: ignore[attr-defined]
+            self._harmonics,  # type: ignore[attr-defined]
+            raw,
+        )
+        return self._mixed(raw, end - begin)
+
+    def power_spectrum_jvp(self, density: Array, features: Array, norms: Array, tangent: Array) -> Array:
+        """Return the change of the features along the change ``tangent`` of the density."""
+        out = np.empty_like(features)
+        power_kernels.power_spectrum_jvp(
+            density, tangent, norms, features, len(norms), *self._kernel_sizes, out
+        )
+        return out
+
+    def pair_derivatives(self, pairs: SortedPairs, chunk: Chunk, begin: int, end: int) -> Array:
+        """Return dp/dr_ij **before normalization** of the pairs begin:end of the chunk, (3 n_pairs, n_features)."""
+        count = end - begin
+        derivatives = np.empty(count * 3 * self._n_lm * self._n_padded, dtype=self.dtype)
+        density_kernels.density_pair_derivatives(
+            begin, end, pairs.vectors, self._table, self._harmonics, derivatives  # type: ignore[attr-defined]
+        )
+        out = np.empty((3 * count, self.n_features), dtype=self.dtype)
+        power_kernels.power_spectrum_pair_derivatives(
+            chunk.density,
+            derivatives,
+            pairs.center[begin:end] - chunk.begin,
+            pairs.element[begin:end],
+            self._mixing,
+            self.basis.n_max,
+            self._n_padded,
+            self.basis.l_max,
+            out,
+        )
+        return out
