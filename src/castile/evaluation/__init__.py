@@ -1,0 +1,20 @@
+"""Errors of a model on labelled data, and predictions written to files."""
+
+from castile.evaluation.errors import Evaluation, GroupErrors, StructureError
+from castile.evaluation.evaluate import PredictedValues, Predictor, evaluate, predict_structure
+from castile.evaluation.sampling import ParityReservoir, ParitySample
+from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
+
+__all__ = [
+    "ErrorAccumulator",
+    "ErrorStatistics",
+    "Evaluation",
+    "GroupErrors",
+    "ParityReservoir",
+    "ParitySample",
+    "PredictedValues",
+    "Predictor",
+    "StructureError",
+    "evaluate",
+    "predict_structure",
+]

@@ -1,0 +1,223 @@
+"""Errors of a model on labelled structures, one structure in memory at a time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from castile.errors import CastileError, InputError
+from castile.evaluation.errors import UNNAMED_CONFIG_TYPE, Evaluation, GroupErrors, StructureError
+from castile.evaluation.sampling import ParityReservoir
+from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
+from castile.structures import LabelledStructure
+
+N_WORST = 10
+Progress = Callable[[int], None]
+
+
+class PredictedValues(Protocol):
+    """What a prediction must offer; ``castile.Prediction`` does."""
+
+    @property
+    def energy(self) -> float:
+        """Total energy, eV."""
+
+    @property
+    def energies(self) -> NDArray[np.float64]:
+        """(n_atoms,) energies of the atoms, eV."""
+
+    @property
+    def forces(self) -> NDArray[np.float64]:
+        """(n_atoms, 3) forces, eV/Angstrom."""
+
+    @property
+    def stress(self) -> NDArray[np.float64] | None:
+        """(6,) stress in ASE's sign and Voigt order, eV/Angstrom^3; None without a volume."""
+
+
+class Predictor(Protocol):
+    """Anything that predicts structures; ``castile.GAP`` does."""
+
+    def predict(self, atoms: Atoms) -> PredictedValues:
+        """Energy, forces and stress of one structure."""
+
+
+def evaluate(
+    model: Predictor,
+    source: Iterable[LabelledStructure],
+    *,
+    progress: Progress | None = None,
+    sample_size: int = 4000,
+    seed: int = 0,
+) -> Evaluation:
+    """Compare predictions with labels.
+
+    Only labels that exist are counted; atoms that a force mask excludes are left out.
+
+    Args:
+        model: the model to judge.
+        source: labelled structures, e.g. ``castile.structures.StructureSource("test.xyz")``.
+        progress: called with the number of structures done after each structure.
+        sample_size: largest number of points kept per parity plot.
+        seed: seed of the sample for the parity plots.
+
+    Raises:
+        InputError: no structure, no label at all, or a structure that the model cannot predict.
+    """
+    collector = _Collector(sample_size, seed)
+    for structure in source:
+        started = perf_counter()
+        predicted = predict_structure(model, structure.atoms, structure.name)
+        collector.seconds += perf_counter() - started
+        collector.add(structure, predicted)
+        if progress is not None:
+            progress(collector.overall.n_structures)
+    return collector.evaluation()
+
+
+def predict_structure(model: Predictor, atoms: Atoms, name: str) -> PredictedValues:
+    """Predict one structure; errors name it.
+
+    Raises:
+        InputError: the model cannot predict the structure, or its prediction is not finite.
+    """
+    try:
+        predicted = model.predict(atoms)
+    except CastileError as error:
+        if name in str(error):
+            raise
+        raise InputError(f"{name}: {error}") from error
+    if not (np.isfinite(predicted.energy) and np.all(np.isfinite(predicted.forces))):
+        raise InputError(
+            f"{name}: the predicted energy or forces are not finite (energy {predicted.energy} eV); "
+            "look at the structure: atoms may lie on top of each other."
+        )
+    return predicted
+
+
+class _Group:
+    """Accumulators of one group of structures."""
+
+    def __init__(self) -> None:
+        self.n_structures = 0
+        self.n_atoms = 0
+        self.energy_per_atom = ErrorAccumulator()
+        self.energy = ErrorAccumulator()
+        self.force = ErrorAccumulator()
+        self.stress = ErrorAccumulator()
+
+    def errors(self, name: str) -> GroupErrors:
+        return GroupErrors(
+            name=name,
+            n_structures=self.n_structures,
+            n_atoms=self.n_atoms,
+            energy_per_atom=self.energy_per_atom.statistics(),
+            energy=self.energy.statistics(),
+            force=self.force.statistics(),
+            stress=self.stress.statistics(),
+        )
+
+
+class _Collector:
+    """All accumulators of one evaluation."""
+
+    def __init__(self, sample_size: int, seed: int) -> None:
+        self.overall = _Group()
+        self.groups: dict[str, _Group] = {}
+        self.elements: dict[str, ErrorAccumulator] = {}
+        self.energy_sample = ParityReservoir(sample_size, seed)
+        self.force_sample = ParityReservoir(sample_size, seed)
+        self.stress_sample = ParityReservoir(sample_size, seed)
+        self.worst_energies = _Worst()
+        self.worst_forces = _Worst()
+        self.seconds = 0.0
+
+    def add(self, structure: LabelledStructure, predicted: PredictedValues) -> None:
+        n_atoms = len(structure.atoms)
+        group = self.groups.setdefault(structure.config_type, _Group())
+        for target in (self.overall, group):
+            target.n_structures += 1
+            target.n_atoms += n_atoms
+            if structure.energy is not None:
+                target.energy.add(structure.energy, predicted.energy)
+                target.energy_per_atom.add(structure.energy / n_atoms, predicted.energy / n_atoms)
+            if structure.stress is not None and predicted.stress is not None:
+                target.stress.add(structure.stress, predicted.stress)
+        if structure.energy is not None:
+            self.energy_sample.add([structure.energy / n_atoms], [predicted.energy / n_atoms])
+            error = abs(predicted.energy - structure.energy) / n_atoms
+            self.worst_energies.add(structure, error)
+        if structure.stress is not None and predicted.stress is not None:
+            self.stress_sample.add(structure.stress, predicted.stress)
+        if structure.forces is not None:
+            self._add_forces(structure, structure.forces, predicted.forces, group)
+
+    def _add_forces(
+        self, structure: LabelledStructure, labels: NDArray, forces: NDArray, group: _Group
+    ) -> None:
+        used = np.ones(len(labels), dtype=bool) if structure.force_mask is None else structure.force_mask
+        symbols = np.array(structure.atoms.get_chemical_symbols())[used]
+        reference, predicted = np.asarray(labels)[used], np.asarray(forces)[used]
+        if len(reference) == 0:
+            return
+        self.overall.force.add(reference, predicted)
+        group.force.add(reference, predicted)
+        self.force_sample.add(reference, predicted)
+        for element in np.unique(symbols):
+            of_element = symbols == element
+            accumulator = self.elements.setdefault(str(element), ErrorAccumulator())
+            accumulator.add(reference[of_element], predicted[of_element])
+        self.worst_forces.add(structure, float(np.abs(predicted - reference).max()))
+
+    def evaluation(self) -> Evaluation:
+        overall = self.overall.errors("all")
+        if overall.n_structures == 0:
+            raise InputError("nothing to evaluate: the data contain no structure.")
+        if overall.energy is None and overall.force is None and overall.stress is None:
+            raise InputError(
+                f"nothing to compare: none of the {overall.n_structures} structures has an energy, forces or "
+                "a stress; name the labels with --energy-key, --forces-key, --stress-key or --virial-key."
+            )
+        named = any(self.groups)
+        groups = [(name or UNNAMED_CONFIG_TYPE, group) for name, group in self.groups.items()] if named else []
+        by_element: list[tuple[str, ErrorStatistics]] = []
+        for element in sorted(self.elements):
+            statistics = self.elements[element].statistics()
+            if statistics is not None:
+                by_element.append((element, statistics))
+        return Evaluation(
+            overall=overall,
+            by_config_type=tuple(group.errors(name) for name, group in sorted(groups, key=lambda g: g[0])),
+            force_by_element=tuple(by_element),
+            energy_sample=self.energy_sample.sample(),
+            force_sample=self.force_sample.sample(),
+            stress_sample=self.stress_sample.sample(),
+            worst_energies=self.worst_energies.largest_first(),
+            worst_forces=self.worst_forces.largest_first(),
+            prediction_seconds=self.seconds,
+        )
+
+
+class _Worst:
+    """The few structures with the largest errors seen."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, StructureError]] = []
+        self._n_seen = 0
+
+    def add(self, structure: LabelledStructure, error: float) -> None:
+        self._n_seen += 1
+        entry = (error, -self._n_seen, StructureError(structure.name, structure.config_type, error))
+        if len(self._heap) < N_WORST:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def largest_first(self) -> tuple[StructureError, ...]:
+        return tuple(entry[2] for entry in sorted(self._heap, reverse=True))
