@@ -136,7 +136,8 @@ class StreamingQR:
         if values.shape != (expected,):
             raise FitError(
                 f"packed {kind} factor has shape {values.shape}, expected ({expected},) for "
-                f"{packed.n_rows} rows over {packed.n_columns} columns: the file does not belong to these sparse points"
+                f"{packed.n_rows} rows over {packed.n_columns} columns: "
+                "the file does not belong to these sparse points"
             )
         if is_triangle:
             triangle = np.zeros((width, width), order="F")

@@ -1,0 +1,1 @@
+"""Choice of sparse points: farthest point, CUR, k-means, random."""
