@@ -75,7 +75,9 @@ class Problem:
         """Exact GP with the degenerate kernel A S A^T, and A and S."""
         A = np.vstack(list(self.rows.values()))
         y = np.concatenate(list(self.targets.values()))
-        noise = np.concatenate([self.relative[kind] * sigma for kind, sigma in zip(self.rows, sigmas)])
+        noise = np.concatenate(
+            [self.relative[kind] * sigma for kind, sigma in zip(self.rows, sigmas, strict=True)]
+        )
         S = self.prior_covariance(amplitudes, jitters)
         return fit_exact(A @ S @ A.T, y, noise**2), A, S
 
@@ -86,7 +88,7 @@ def make_problem(seed=0, n_terms=2, n_sparse=12, kinds=("energy", "force", "stre
     lengths = [1.0 / (1 + t) for t in range(n_terms)]
     amplitudes = [1.3 / (1 + t) for t in range(n_terms)]
     rows, targets, relative = {}, {}, {}
-    weights = [rng.standard_normal(len(points)) * a for points, a in zip(sparse, amplitudes)]
+    weights = [rng.standard_normal(len(points)) * a for points, a in zip(sparse, amplitudes, strict=True)]
     for kind in kinds:
         n_kind = (n_rows or N_ROWS)[kind]
         points = rng.uniform(-2, 2, (2, n_kind, 2))
@@ -94,7 +96,7 @@ def make_problem(seed=0, n_terms=2, n_sparse=12, kinds=("energy", "force", "stre
         sign = 1.0 if kind == "energy" else -1.0
         rows[kind] = np.hstack(
             [kernel(points[0], s, length) + sign * kernel(points[1], s, length)
-             for s, length in zip(sparse, lengths)]
+             for s, length in zip(sparse, lengths, strict=True)]
         )  # fmt: skip
         relative[kind] = np.where(rng.uniform(size=n_kind) < 0.3, 2.5, 1.0)
         noise = SIGMAS[kind] * relative[kind] * rng.standard_normal(n_kind)

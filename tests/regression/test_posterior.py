@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import SIGMAS, make_problem
+from regression_problems import SIGMAS, make_problem
 
 from castile.errors import FitError
 from castile.regression import LabelFactor, Noise, PriorBlock, StreamingQR, fit_exact, solve
@@ -176,7 +176,7 @@ def test_errors():
     with pytest.raises(FitError, match="amplitude is -1"):
         solve(factors, blocks, noises, amplitudes=[-1.0])
     indefinite = PriorBlock("soap", blocks[0].columns, blocks[0].K_mm - 0.5 * np.eye(12), 1.0)
-    with pytest.raises(FitError, match="soap.*not positive definite"):
+    with pytest.raises(FitError, match=r"soap.*not positive definite"):
         solve(factors, [indefinite], noises)
     with pytest.raises(FitError, match="do not follow"):
         solve(factors, [PriorBlock("soap", slice(1, 13), blocks[0].K_mm, 1.0)], noises)

@@ -56,7 +56,7 @@ def fit_exact(K: ArrayLike, targets: ArrayLike, noise_variances: ArrayLike) -> E
     total = np.array(K, dtype=np.float64)
     if total.shape != (len(y), len(y)):
         raise FitError(f"K has shape {total.shape}, expected ({len(y)}, {len(y)}) for {len(y)} targets")
-    total[np.diag_indices_from(total)] += noise_variances
+    total[np.diag_indices_from(total)] += np.asarray(noise_variances, dtype=np.float64)
     if not (np.isfinite(total).all() and np.isfinite(y).all()):
         raise FitError("kernel matrix or targets are not finite: check descriptors and labels")
     try:

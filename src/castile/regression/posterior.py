@@ -52,9 +52,9 @@ class Posterior:
     def variance(self, rows: ArrayLike) -> Float64Array:
         """Variance a^T (R^T R)^-1 a = |R^-T a|^2 of rows (b, n_columns): (b,), without noise.
 
-        This is the variance of the subset-of-regressors model (Quinonero-Candela and Rasmussen, J. Mach. Learn.
-        Res. 6, 1939 (2005), Eq. 16b); it goes to zero far from the sparse points. ``predictive_variance`` does
-        not.
+        This is the variance of the subset-of-regressors model (Quinonero-Candela and Rasmussen, J. Mach.
+        Learn. Res. 6, 1939 (2005), Eq. 16b); it goes to zero far from the sparse points, which
+        ``predictive_variance`` does not.
         """
         whitened = self._whiten(rows)
         return np.einsum("ij,ij->j", whitened, whitened)
@@ -104,7 +104,7 @@ def solve(
     factors: Sequence[LabelFactor],
     blocks: Sequence[PriorBlock],
     noises: Sequence[Noise],
-    amplitudes: Sequence[float] | None = None,
+    amplitudes: Sequence[float | None] | None = None,
     jitter: float | Sequence[float] = DEFAULT_JITTER,
 ) -> Posterior:
     """Posterior of y_q = A_q w + N(0, sigma_q^2), w ~ N(0, blockdiag(delta_t^2 K_t^-1)).
@@ -113,7 +113,9 @@ def solve(
     [R | z], and R w = z. The normal equations are never formed.
 
     Arguments:
-        factors, blocks, noises: the problem; every ``Noise.sigma`` must be a number.
+        factors: labels, one per kind.
+        blocks: terms.
+        noises: noise of each kind in the order of ``factors``; every ``sigma`` must be a number.
         amplitudes: delta_t; default those of the blocks.
         jitter: relative jitter of K_mm, one number or one per block (``EvidenceResult.jitters``).
 
@@ -123,9 +125,9 @@ def solve(
 
     """
     n_columns = check_problem(factors, blocks, noises)
-    deltas = _numbers(
-        "amplitude", [block.amplitude for block in blocks] if amplitudes is None else amplitudes
-    )
+    if amplitudes is None:
+        amplitudes = [block.amplitude for block in blocks]
+    deltas = _numbers("amplitude", amplitudes)
     sigmas = _numbers("noise", [noise.sigma for noise in noises])
     priors = factor_priors(blocks, jitter)
     triangle = np.zeros((n_columns + 1, n_columns + 1), order="F")
