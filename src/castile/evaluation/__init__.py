@@ -2,6 +2,7 @@
 
 from castile.evaluation.errors import Evaluation, GroupErrors, StructureError
 from castile.evaluation.evaluate import PredictedValues, Predictor, evaluate, predict_structure
+from castile.evaluation.prediction_file import write_predictions
 from castile.evaluation.sampling import ParityReservoir, ParitySample
 from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
 
@@ -17,4 +18,5 @@ __all__ = [
     "StructureError",
     "evaluate",
     "predict_structure",
+    "write_predictions",
 ]

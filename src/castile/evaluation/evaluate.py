@@ -15,7 +15,8 @@ from castile.errors import CastileError, InputError
 from castile.evaluation.errors import UNNAMED_CONFIG_TYPE, Evaluation, GroupErrors, StructureError
 from castile.evaluation.sampling import ParityReservoir
 from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
-from castile.structures import LabelledStructure
+from castile.structures import LabelKeys, LabelledStructure, StructureSource, as_source
+from castile.structures.readers import StructureLike
 
 N_WORST = 10
 Progress = Callable[[int], None]
@@ -50,8 +51,9 @@ class Predictor(Protocol):
 
 def evaluate(
     model: Predictor,
-    source: Iterable[LabelledStructure],
+    structures: StructureSource | StructureLike | Iterable[StructureLike],
     *,
+    keys: LabelKeys | None = None,
     progress: Progress | None = None,
     sample_size: int = 4000,
     seed: int = 0,
@@ -62,7 +64,8 @@ def evaluate(
 
     Args:
         model: the model to judge.
-        source: labelled structures, e.g. ``castile.structures.StructureSource("test.xyz")``.
+        structures: a file, a glob, "file@::10", ``ase.Atoms``, a list of these, or a ``StructureSource``.
+        keys: names of the labels; automatic where None.
         progress: called with the number of structures done after each structure.
         sample_size: largest number of points kept per parity plot.
         seed: seed of the sample for the parity plots.
@@ -71,7 +74,7 @@ def evaluate(
         InputError: no structure, no label at all, or a structure that the model cannot predict.
     """
     collector = _Collector(sample_size, seed)
-    for structure in source:
+    for structure in as_source(structures, keys):
         started = perf_counter()
         predicted = predict_structure(model, structure.atoms, structure.name)
         collector.seconds += perf_counter() - started

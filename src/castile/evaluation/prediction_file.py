@@ -1,0 +1,188 @@
+"""Predictions written to a structure file while they are computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats, open_with_compression
+from ase.io.trajectory import TrajectoryWriter
+
+from castile.errors import InputError
+from castile.evaluation.evaluate import PredictedValues, Predictor, predict_structure
+from castile.structures import LabelKeys, LabelledStructure, StructureSource, as_source
+from castile.structures.readers import StructureLike
+
+REFERENCE_PREFIX = "reference_"
+PREDICTED_KEYS = ("energy", "free_energy", "energies", "forces", "stress")
+COMPRESSIONS = (".gz", ".bz2", ".xz")
+
+
+def write_predictions(
+    model: Predictor,
+    structures: StructureSource | StructureLike | Iterable[StructureLike],
+    path: str | os.PathLike[str],
+    *,
+    keys: LabelKeys | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Predict structures one after the other and write them, with their own labels kept.
+
+    Energy, energies of the atoms, forces and stress are stored as results of a calculator, where
+    ``ase.io.read`` puts them back; labels of the source move to ``reference_energy``, ``reference_forces``
+    and ``reference_stress`` (in ``arrays`` or, in ASE trajectories, in ``info``). The file appears under its name when it is complete. When a structure fails, or
+    on an interruption, those before it stay in a file with ``.partial`` before the suffix, and a note on the
+    exception says so. Extended XYZ and ASE trajectories are written one structure at a time; other formats
+    hold all structures in memory until the end.
+
+    Args:
+        model: the model.
+        structures: a file, a glob, "file@::10", ``ase.Atoms``, a list of these, or a ``StructureSource``;
+            labelled or not.
+        path: file to write; its suffix selects the format, any that ASE writes.
+        keys: names of the labels to keep; automatic where None.
+        progress: called with the number of structures done after each structure.
+
+    Returns:
+        Number of structures written.
+
+    Raises:
+        InputError: unknown format, no structure, or a structure that the model cannot predict.
+    """
+    target = Path(path)
+    partial = partial_path(target)
+    source = as_source(structures, keys)
+    writer = _open_writer(target, partial)
+    done = 0
+    try:
+        for structure in source:
+            predicted = predict_structure(model, structure.atoms, structure.name)
+            writer.write(predicted_atoms(structure, predicted))
+            done += 1
+            if progress is not None:
+                progress(done)
+        if done == 0:
+            raise InputError("nothing to predict: the data contain no structure.")
+    except BaseException as error:
+        _keep_partial(writer, partial, done, error)
+        raise
+    writer.close()
+    os.replace(partial, target)
+    return done
+
+
+def predicted_atoms(structure: LabelledStructure, predicted: PredictedValues) -> Atoms:
+    """Return a copy with the predictions as calculator results and the labels under ``reference_`` keys."""
+    atoms = structure.atoms.copy()
+    for key in PREDICTED_KEYS:
+        atoms.info.pop(key, None)
+        atoms.arrays.pop(key, None)
+    if structure.energy is not None:
+        atoms.info[REFERENCE_PREFIX + "energy"] = float(structure.energy)
+    if structure.stress is not None:
+        atoms.info[REFERENCE_PREFIX + "stress"] = structure.stress
+    if structure.forces is not None:
+        atoms.set_array(REFERENCE_PREFIX + "forces", structure.forces, shape=(3,))
+    results: dict[str, Any] = {
+        "energy": float(predicted.energy),
+        "energies": predicted.energies,
+        "forces": predicted.forces,
+    }
+    if predicted.stress is not None:
+        results["stress"] = predicted.stress
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def partial_path(path: Path) -> Path:
+    """Return the name of an unfinished file: ``out.xyz`` -> ``out.partial.xyz``."""
+    suffix = path.suffix
+    if suffix in COMPRESSIONS:
+        suffix = path.with_suffix("").suffix + suffix
+    stem = path.name[: len(path.name) - len(suffix)]
+    return path.with_name(f"{stem}.partial{suffix}")
+
+
+class _Writer(Protocol):
+    def write(self, atoms: Atoms) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _ExtendedXYZWriter:
+    def __init__(self, path: Path) -> None:
+        self._stream: IO[str] = open_with_compression(str(path), "w")
+
+    def write(self, atoms: Atoms) -> None:
+        write(self._stream, atoms, format="extxyz")
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _TrajectoryWriter:
+    """ASE trajectories keep no further per-atom arrays, so reference forces go into ``info``."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = TrajectoryWriter(str(path), "w")
+
+    def write(self, atoms: Atoms) -> None:
+        key = REFERENCE_PREFIX + "forces"
+        if key in atoms.arrays:
+            atoms.info[key] = atoms.arrays[key]
+        self._writer.write(atoms)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _CollectingWriter:
+    """For formats that can only be written in one go."""
+
+    def __init__(self, path: Path, format_name: str) -> None:
+        self._path = path
+        self._format = format_name
+        self._images: list[Atoms] = []
+
+    def write(self, atoms: Atoms) -> None:
+        if self._images and ioformats[self._format].single:
+            raise InputError(
+                f"a file of format {self._format!r} holds one structure only; write extended XYZ (.xyz) instead."
+            )
+        self._images.append(atoms)
+
+    def close(self) -> None:
+        write(self._path, self._images, format=self._format)
+
+
+def _open_writer(target: Path, partial: Path) -> _Writer:
+    try:
+        name = filetype(str(target), read=False)
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"{target}: the suffix names no format that ASE writes; use e.g. .xyz (extended XYZ) or .traj."
+        ) from error
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: the folder {str(target.parent)!r} does not exist; make it first.")
+    if name == "extxyz":
+        return _ExtendedXYZWriter(partial)
+    if name == "traj":
+        return _TrajectoryWriter(partial)
+    if name not in ioformats or not ioformats[name].can_write:
+        raise InputError(f"{target}: ASE does not write format {name!r}; use e.g. .xyz (extended XYZ) or .traj.")
+    return _CollectingWriter(partial, name)
+
+
+def _keep_partial(writer: _Writer, partial: Path, done: int, error: BaseException) -> None:
+    if done:
+        writer.close()
+        error.add_note(f"The {done} structures before are kept in {partial}.")
+        return
+    if not isinstance(writer, _CollectingWriter):
+        writer.close()
+    partial.unlink(missing_ok=True)

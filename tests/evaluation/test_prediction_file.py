@@ -1,0 +1,74 @@
+"""Predictions in files: what is written, what is kept, what an interruption leaves."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import read
+from evaluation.emt_model import EMTModel, labelled_copper
+
+from castile.errors import InputError
+from castile.evaluation import write_predictions
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out.extxyz", "out.traj", "out.json", "out.xyz.gz"])
+def test_predictions_come_back_and_labels_are_kept(tmp_path, name: str) -> None:
+    frames = labelled_copper(3)
+    assert write_predictions(EMTModel(shift=0.01), frames, tmp_path / name) == 3
+    images = read(tmp_path / name, ":")
+    assert len(images) == 3
+    for atoms, original in zip(images, frames, strict=True):
+        exact = EMTModel(shift=0.01).predict(original)
+        assert atoms.get_potential_energy() == pytest.approx(exact.energy, abs=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), exact.forces, atol=1e-7)
+        np.testing.assert_allclose(atoms.get_stress(), exact.stress, atol=1e-7)
+        np.testing.assert_allclose(atoms.calc.results["energies"], exact.energies, atol=1e-7)
+    if name != "out.json":
+        assert images[1].info["reference_energy"] == pytest.approx(frames[1].get_potential_energy(), abs=1e-7)
+        kept = {**images[1].arrays, **images[1].info}["reference_forces"]
+        np.testing.assert_allclose(kept, frames[1].get_forces(), atol=1e-7)
+        assert images[1].info["config_type"] == "strained"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_structures_without_cell_or_labels(tmp_path) -> None:
+    dimer = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.4]])
+    write_predictions(EMTModel(), [dimer], tmp_path / "out.xyz")
+    atoms = read(tmp_path / "out.xyz")
+    assert "stress" not in atoms.calc.results
+    assert not any(key.startswith("reference") for key in atoms.info)
+
+
+def test_a_bad_structure_keeps_what_was_written_and_the_old_file(tmp_path) -> None:
+    target = tmp_path / "out.xyz"
+    target.write_text("older result")
+    frames = [*labelled_copper(2), Atoms("Si", cell=[5, 5, 5], pbc=True)]
+    with pytest.raises(InputError, match="structure 2") as caught:
+        write_predictions(EMTModel(), frames, target)
+    assert "2 structures" in caught.value.__notes__[0]
+    assert target.read_text() == "older result"
+    assert len(read(tmp_path / "out.partial.xyz", ":")) == 2
+
+
+def test_an_interruption_keeps_what_was_written(tmp_path) -> None:
+    def interrupt(done: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_predictions(EMTModel(), labelled_copper(4), tmp_path / "out.traj", progress=interrupt)
+    assert len(read(tmp_path / "out.partial.traj", ":")) == 2
+
+
+def test_a_failure_at_the_first_structure_leaves_nothing(tmp_path) -> None:
+    with pytest.raises(InputError, match="structure 0"):
+        write_predictions(EMTModel(), Atoms("Si", cell=[5, 5, 5], pbc=True), tmp_path / "out.xyz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("out.nonsense", "format"), ("missing/out.xyz", "folder"), ("POSCAR", "one structure")],
+)
+def test_files_that_cannot_be_written(tmp_path, name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        write_predictions(EMTModel(), labelled_copper(2), tmp_path / name)
