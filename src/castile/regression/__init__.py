@@ -1,5 +1,6 @@
 """Sparse Gaussian process regression: streaming QR, evidence, posterior; a dense exact one beside it."""
 
+from castile.regression.evidence import EvidenceResult, EvidenceStep, maximize_evidence
 from castile.regression.exact import ExactGP, fit_exact
 from castile.regression.posterior import Posterior, solve
 from castile.regression.priors import PriorFactor, factor_prior, factor_priors
@@ -7,6 +8,8 @@ from castile.regression.problem import LabelFactor, Noise, PriorBlock
 from castile.regression.streaming_qr import PackedFactor, StreamingQR, merge_tree
 
 __all__ = [
+    "EvidenceResult",
+    "EvidenceStep",
     "ExactGP",
     "LabelFactor",
     "Noise",
@@ -18,6 +21,7 @@ __all__ = [
     "factor_prior",
     "factor_priors",
     "fit_exact",
+    "maximize_evidence",
     "merge_tree",
     "solve",
 ]
