@@ -32,7 +32,7 @@ def neighbors_of_point(atoms: Atoms, cutoff: float, point: np.ndarray, center: i
     shifts = image_shifts(atoms, cutoff, point[None])
     vectors = atoms.positions[None] + shifts[:, None] - point
     distances = np.linalg.norm(vectors, axis=2)
-    inside = distances < cutoff
+    inside = (distances < cutoff) & (distances > 1e-10)
     if center is not None:
         inside[(np.abs(shifts).sum(axis=1) == 0), center] = False
     image, index = np.nonzero(inside)
