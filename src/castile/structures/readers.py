@@ -1,0 +1,267 @@
+"""Structures from files, globs, slices and lists: read one at a time, as often as wanted."""
+
+import glob
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path
+from typing import TypeVar
+
+import ase.io
+from ase import Atoms
+
+from castile.errors import InputError
+from castile.structures.labels import LabelKeys, LabelledStructure, label_structure
+from castile.structures.selection_syntax import FrameSelection, split_selection
+from castile.structures.validation import validate_structure
+from castile.structures.xyz_frames import is_xyz, iterate_frames, open_text, parse_frame
+
+StructureLike = str | os.PathLike[str] | Atoms | LabelledStructure
+_T = TypeVar("_T")
+_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error, LZMAError)
+
+
+@dataclass(frozen=True)
+class _FilePart:
+    """A file and the structures chosen from it."""
+
+    path: Path
+    name: str
+    selection: FrameSelection
+
+
+class StructureSource:
+    """Labelled structures, one in memory at a time; may be iterated again and again.
+
+    Every structure is validated and its labels are found when it is read. The order is that of the sources;
+    the files of a glob are sorted by name.
+    """
+
+    def __init__(
+        self,
+        sources: StructureLike | Iterable[StructureLike],
+        keys: LabelKeys | None = None,
+        *,
+        file_format: str | None = None,
+    ) -> None:
+        """Find the files; nothing is read yet.
+
+        Args:
+            sources: path, "path@::10", glob, `ase.Atoms`, or any iterable of these (a generator is kept as a
+                list so that it can be read again).
+            keys: names of the labels; automatic where None.
+            file_format: ASE's name of the format of all files, if the file names do not tell it.
+
+        Raises:
+            InputError: no sources, a missing, empty or unreadable file, or a glob that matches nothing.
+
+        """
+        self.keys = LabelKeys() if keys is None else keys
+        self.file_format = file_format
+        self._parts = _parts(_as_list(sources))
+        self._length: int | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files, without structures given in memory."""
+        return tuple(str(part.path) for part in self._parts if isinstance(part, _FilePart))
+
+    def __len__(self) -> int:
+        """Number of structures; counted once."""
+        if self._length is None:
+            self._length = sum(
+                sum(1 for _ in self._indices(part)) if isinstance(part, _FilePart) else len(part)
+                for part in self._parts
+            )
+        return self._length
+
+    def __iter__(self) -> Iterator[LabelledStructure]:
+        """Validated structures with their labels."""
+        n_structures = 0
+        n_in_memory = 0
+        for part in self._parts:
+            if isinstance(part, _FilePart):
+                for index, atoms in self._read(part):
+                    yield self._labelled(atoms, f"{part.name}[{index}]")
+                    n_structures += 1
+            else:
+                for item in part:
+                    name = f"structure {n_in_memory}"
+                    yield item if isinstance(item, LabelledStructure) else self._labelled(item, name)
+                    n_in_memory += 1
+        self._length = n_structures + n_in_memory
+
+    def _labelled(self, atoms: Atoms, name: str) -> LabelledStructure:
+        validate_structure(atoms, name)
+        return label_structure(atoms, name, self.keys)
+
+    def _streams_text(self, part: _FilePart) -> bool:
+        return is_xyz(part.path) if self.file_format is None else self.file_format == "extxyz"
+
+    def _read(self, part: _FilePart) -> Iterator[tuple[int, Atoms]]:
+        """Chosen structures and their index in the file."""
+        wanted = self._wanted(part)
+        n_read = 0
+        if self._streams_text(part):
+            for index, text in _choose(_guard(_frame_texts(part), part), wanted):
+                try:
+                    atoms = parse_frame(text)
+                except Exception as error:
+                    raise InputError(
+                        f"{part.name}[{index}]: not a readable extended XYZ frame ({error}); correct its "
+                        "comment line or columns"
+                    ) from error
+                yield index, atoms
+                n_read += 1
+        else:
+            for index, atoms in _choose(_guard(self._ase_images(part), part), wanted):
+                yield index, atoms
+                n_read += 1
+        if n_read == 0:
+            raise InputError(
+                f"{part.path}: no structure was found for the selection {_selection_text(part.selection)}; "
+                "check the file and what follows the @"
+            )
+
+    def _indices(self, part: _FilePart) -> Iterator[int]:
+        """Chosen indices, without parsing where possible."""
+        images = _frame_texts(part) if self._streams_text(part) else self._ase_images(part)
+        return (index for index, _ in _choose(_guard(images, part), self._wanted(part)))
+
+    def _wanted(self, part: _FilePart) -> range:
+        if not part.selection.needs_length:
+            return part.selection.indices(None)
+        images = _frame_texts(part) if self._streams_text(part) else self._ase_images(part)
+        return part.selection.indices(sum(1 for _ in _guard(images, part)))
+
+    def _ase_images(self, part: _FilePart) -> Iterator[Atoms]:
+        yield from ase.io.iread(
+            str(part.path), index=slice(None), format=self.file_format, do_not_split_by_at_sign=True
+        )
+
+
+def as_source(
+    structures: StructureSource | StructureLike | Iterable[StructureLike], keys: LabelKeys | None = None
+) -> StructureSource:
+    """The source itself, or a source of whatever `StructureSource` takes; `keys` are for a new one only."""
+    return structures if isinstance(structures, StructureSource) else StructureSource(structures, keys)
+
+
+def _frame_texts(part: _FilePart) -> Iterator[str]:
+    with open_text(part.path) as file:
+        yield from iterate_frames(file, part.name)
+
+
+def _guard(images: Iterator[_T], part: _FilePart) -> Iterator[_T]:
+    """Images, with whatever a reader raises turned into an error that names file and structure."""
+    n_read = 0
+    while True:
+        try:
+            image = next(images)
+        except StopIteration:
+            return
+        except InputError:
+            raise
+        except _UNREADABLE as error:
+            raise InputError(
+                f"{part.path}: cannot be read after {n_read} structures ({error}); the file is damaged or "
+                "cut off, or may not be read"
+            ) from error
+        except Exception as error:
+            raise InputError(
+                f"{part.path}: ASE cannot read it after {n_read} structures ({type(error).__name__}: "
+                f"{error}); check the file, or name its format"
+            ) from error
+        yield image
+        n_read += 1
+
+
+def _choose(images: Iterator[_T], wanted: range) -> Iterator[tuple[int, _T]]:
+    for index, image in enumerate(images):
+        if index in wanted:
+            yield index, image
+        if index + 1 >= wanted.stop:
+            return
+
+
+def _selection_text(selection: FrameSelection) -> str:
+    start = "" if selection.start is None else selection.start
+    stop = "" if selection.stop is None else selection.stop
+    return f"@{start}:{stop}:{selection.step}"
+
+
+def _as_list(sources: StructureLike | Iterable[StructureLike]) -> list[StructureLike]:
+    if isinstance(sources, str | os.PathLike | Atoms | LabelledStructure):
+        return [sources]
+    items = list(sources)
+    if not items:
+        raise InputError("no structures were given; name at least one file or structure")
+    return items
+
+
+def _parts(items: list[StructureLike]) -> list[_FilePart | list[Atoms | LabelledStructure]]:
+    parts: list[_FilePart | list[Atoms | LabelledStructure]] = []
+    chosen: list[tuple[Path, FrameSelection]] = []
+    for position, item in enumerate(items):
+        if isinstance(item, Atoms | LabelledStructure):
+            if not parts or isinstance(parts[-1], _FilePart):
+                parts.append([])
+            in_memory = parts[-1]
+            assert isinstance(in_memory, list)
+            in_memory.append(item)
+        elif isinstance(item, str | os.PathLike):
+            for path, selection in _find_files(os.fspath(item)):
+                chosen.append((path, selection))
+                parts.append(_FilePart(path, str(path), selection))
+        else:
+            raise InputError(
+                f"source {position} is a {type(item).__name__}; give a path, a glob or an ase.Atoms object"
+            )
+    return _with_short_names(parts, [path for path, _ in chosen])
+
+
+def _with_short_names(
+    parts: list[_FilePart | list[Atoms | LabelledStructure]], paths: Sequence[Path]
+) -> list[_FilePart | list[Atoms | LabelledStructure]]:
+    """Name files by their last component as long as that is unambiguous."""
+    folders = Counter(path.name for path in set(paths))
+    return [
+        _FilePart(
+            part.path, part.path.name if folders[part.path.name] == 1 else str(part.path), part.selection
+        )
+        if isinstance(part, _FilePart)
+        else part
+        for part in parts
+    ]
+
+
+def _find_files(text: str) -> list[tuple[Path, FrameSelection]]:
+    """Files of a path, "path@slice" or glob; a file whose name contains @ or * is taken literally."""
+    selection = FrameSelection()
+    pattern = os.path.expanduser(text)
+    if not os.path.exists(pattern):
+        pattern, selection = split_selection(pattern)
+    if os.path.exists(pattern):
+        matches = [pattern]
+    elif glob.has_magic(pattern):
+        matches = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
+        if not matches:
+            raise InputError(
+                f"{text}: no file matches; check the folder ({os.path.abspath('.')}) and the pattern"
+            )
+    else:
+        raise InputError(f"{text}: no such file in {os.path.abspath('.')}; check the path")
+    return [(_checked(Path(match)), selection) for match in matches]
+
+
+def _checked(path: Path) -> Path:
+    if path.is_dir() and not path.suffix:
+        raise InputError(f"{path}: is a folder; name its files, for example {path}/*.xyz")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; write it again or leave it out")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: may not be read; change its permissions")
+    return path
