@@ -1,5 +1,6 @@
 """Self-contained HTML reports with figures."""
 
+from castile.report.evaluation_report import write_evaluation_report
 from castile.report.figures import Curve, Figure
 from castile.report.page import Paragraph, Section, Tile, render_page, write_html_report
 from castile.report.sections import (
@@ -30,5 +31,6 @@ __all__ = [
     "render_page",
     "table_section",
     "timing_section",
+    "write_evaluation_report",
     "write_html_report",
 ]

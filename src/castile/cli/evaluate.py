@@ -1,0 +1,70 @@
+"""``castile evaluate``: errors of a model on labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from castile.cli import options
+from castile.cli.options import (
+    AllowMissing,
+    ConfigTypeKey,
+    DataFiles,
+    EnergyKey,
+    ForcesKey,
+    JsonFile,
+    ModelFile,
+    StressKey,
+    VirialKey,
+)
+
+
+def evaluate(
+    model: ModelFile,
+    data: DataFiles,
+    json: JsonFile = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an HTML report with parity plots.")
+    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+    config_type_key: ConfigTypeKey = "config_type",
+    allow_missing: AllowMissing = None,
+) -> None:
+    """Errors of MODEL on the labelled structures of DATA, in all and by kind of structure."""
+    import castile
+    from castile.cli.output import counted, print_table, remark, write_json
+    from castile.evaluation import evaluate as evaluate_model
+    from castile.evaluation.tables import config_type_table, element_table, error_table, worst_tables
+    from castile.structures import StructureSource, check_census, take_census
+
+    keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
+    potential = castile.load(model)
+    source = StructureSource(data, keys)
+    census = take_census(source)
+    check_census(census, allow_missing or ())
+    with counted("evaluating", census.n_structures) as progress:
+        evaluation = evaluate_model(potential, source, progress=progress)
+    print_table(error_table(evaluation))
+    if evaluation.by_config_type:
+        print_table(config_type_table(evaluation))
+    if len(evaluation.force_by_element) > 1:
+        print_table(element_table(evaluation))
+    for table in worst_tables(evaluation):
+        print_table(table)
+    if json is not None:
+        write_json(json, evaluation.to_json_dict())
+    if report is not None:
+        from castile.report import write_evaluation_report
+
+        write_evaluation_report(report, evaluation, model_name=model.name, data_names=data)
+        remark(f"Report: {report}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(no_args_is_help=True)(evaluate)

@@ -1,0 +1,97 @@
+"""What commands print: tables on stdout, progress and remarks on stderr, JSON in files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from castile.evaluation.tables import Table
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(
+        title=table.title or None, caption=table.note or None, box=box.SIMPLE_HEAD, title_justify="left",
+        title_style="bold", caption_justify="left", pad_edge=False,
+    )  # fmt: skip
+    for index, name in enumerate(table.columns):
+        shown.add_column(Text(name), justify="right" if table.is_numeric(index) else "left")
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(width=None if _is_terminal() else 160).print(shown)
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()
+
+
+def remark(text: str) -> None:
+    """Print a line on stderr."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Progress on stderr with the time left; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+@contextmanager
+def counted(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar as a callable that takes the number of items done."""
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def write_json(path: Path, numbers: Mapping[str, object]) -> None:
+    """Write flat JSON; the file appears complete or not at all."""
+    text = json.dumps(dict(numbers), indent=2, allow_nan=False) + "\n"
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,56 @@
+"""``castile predict``: energies, forces and stresses of structures, written to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from castile.cli import options
+from castile.cli.options import (
+    ConfigTypeKey,
+    DataFiles,
+    EnergyKey,
+    ForcesKey,
+    ModelFile,
+    StressKey,
+    VirialKey,
+)
+
+
+def predict(
+    model: ModelFile,
+    data: DataFiles,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="File to write; the suffix selects the format (.xyz, .traj, ...)."
+        ),
+    ],
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+    config_type_key: ConfigTypeKey = "config_type",
+) -> None:
+    """Write DATA with the energies, forces and stresses that MODEL predicts.
+
+    Labels that the data bring along are kept as reference_energy, reference_forces and reference_stress.
+    """
+    import castile
+    from castile.cli.output import counted, remark
+    from castile.evaluation import write_predictions
+    from castile.structures import StructureSource
+
+    keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
+    potential = castile.load(model)
+    source = StructureSource(data, keys)
+    with counted("predicting", len(source)) as progress:
+        n_structures = write_predictions(potential, source, output, progress=progress)
+    remark(f"{n_structures} structures with predictions: {output}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(no_args_is_help=True)(predict)
