@@ -231,7 +231,7 @@ class RadialDistribution(TransformerMixin, BaseEstimator):
             atom = int(np.flatnonzero(species < 0)[0])
             symbol = chemical_symbols[atoms.numbers[atom]]
             raise InputError(
-                f"structure {index}: atom {atom} is {symbol}, which is not among the species {self.species_}; "
+                f"structure {index}: atom {atom} is {symbol}, not among the species {self.species_}; "
                 "fit on structures with all elements or pass species"
             )
         pairs = neighbor_pairs(atoms, self.cutoff)
