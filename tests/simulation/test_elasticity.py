@@ -54,7 +54,9 @@ def test_silicon_has_the_published_constants_of_its_potential(silicon):
 
 def test_stresses_and_energies_give_the_same_constants(copper):
     steps = []
-    by_stress = elastic_constants(copper(), symmetrize=False, progress=lambda done, total: steps.append((done, total)))
+    by_stress = elastic_constants(
+        copper(), symmetrize=False, progress=lambda done, total: steps.append((done, total))
+    )
     by_energy = elastic_constants(copper(), use_energies=True, symmetrize=False)
     np.testing.assert_allclose(by_energy.constants, by_stress.constants, atol=0.5)
     assert by_stress.asymmetry_gpa < 0.1
@@ -109,7 +111,9 @@ def test_symmetry_average_restores_the_cubic_form(copper):
 def test_voigt_and_tensor_forms_are_inverse():
     matrix = np.arange(36.0).reshape(6, 6)
     np.testing.assert_array_equal(tensor_to_voigt(voigt_to_tensor(matrix)), matrix)
-    np.testing.assert_allclose(strain_matrix(np.array([1, 2, 3, 4, 5, 6])), [[1, 3, 2.5], [3, 2, 2], [2.5, 2, 3]])
+    np.testing.assert_allclose(
+        strain_matrix(np.array([1, 2, 3, 4, 5, 6])), [[1, 3, 2.5], [3, 2, 2], [2.5, 2, 3]]
+    )
 
 
 def test_averages_of_isotropic_and_cubic_solids():

@@ -114,7 +114,9 @@ def test_bad_input_is_named(copper):
 def test_meaningless_results_stop_the_relaxation(copper):
     atoms = copper()
     atoms.calc = NotANumber()
-    with pytest.raises(SimulationError, match=r"force on atom 0 is \[nan nan nan\] at the starting structure"):
+    with pytest.raises(
+        SimulationError, match=r"force on atom 0 is \[nan nan nan\] at the starting structure"
+    ):
         relax(atoms)
     fused = copper() * (2, 1, 1)
     fused.positions[1] = fused.positions[0] + [0.3, 0, 0]

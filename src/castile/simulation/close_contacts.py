@@ -42,6 +42,7 @@ def find_fused_atoms(atoms: Atoms, fraction: float = DEFAULT_CONTACT_FRACTION) -
     Args:
         atoms: structure, periodic in any subset of directions; images of one atom count as pairs.
         fraction: of the sum of the covalent radii R (A) that ASE lists; 0 switches the search off.
+
     """
     radii = covalent_radii[atoms.numbers]
     if fraction <= 0 or len(atoms) == 0:

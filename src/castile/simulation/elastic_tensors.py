@@ -25,7 +25,7 @@ class IsotropicModuli:
 
     @property
     def poisson_ratio(self) -> float:
-        """nu = (3 K - 2 G) / (6 K + 2 G)."""
+        """Nu = (3 K - 2 G) / (6 K + 2 G)."""
         return (3.0 * self.bulk_gpa - 2.0 * self.shear_gpa) / (6.0 * self.bulk_gpa + 2.0 * self.shear_gpa)
 
 
@@ -87,7 +87,9 @@ def tensor_to_voigt(tensor: np.ndarray) -> np.ndarray:
 def rotate_constants(constants: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Return C'_ijkl = R_ia R_jb R_kc R_ld C_abcd as a Voigt matrix; ``rotation`` is orthogonal (3, 3)."""
     tensor = voigt_to_tensor(constants)
-    rotated = np.einsum("ia,jb,kc,ld,abcd->ijkl", rotation, rotation, rotation, rotation, tensor, optimize=True)
+    rotated = np.einsum(
+        "ia,jb,kc,ld,abcd->ijkl", rotation, rotation, rotation, rotation, tensor, optimize=True
+    )
     return tensor_to_voigt(rotated)
 
 

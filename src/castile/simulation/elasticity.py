@@ -42,6 +42,7 @@ class ElasticConstants:
         residual_stress_gpa: largest stress component of the unstrained cell in GPa; the constants are those of
             elasticity theory only where it is about zero.
         atoms: the unstrained cell.
+
     """
 
     constants: np.ndarray
@@ -131,6 +132,7 @@ def elastic_constants(
     Raises:
         InputError: unusable structure or argument.
         SimulationError: a relaxation did not converge.
+
     """
     require_calculator(atoms, "elastic constants")
     require_three_dimensional_crystal(atoms, "elastic constants")

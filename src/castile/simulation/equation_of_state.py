@@ -28,6 +28,7 @@ class EquationOfState:
         bulk_modulus_gpa: B_0 in GPa.
         bulk_modulus_derivative: dB/dP at V_0.
         fit_rmse: root-mean-square deviation of the curve from the energies, in eV.
+
     """
 
     volumes: np.ndarray
@@ -76,6 +77,7 @@ def birch_murnaghan_energy(
         derivative: B'_0.
 
     Source: Birch, Phys. Rev. 71, 809 (1947).
+
     """
     x = (volume / np.asarray(volumes, dtype=np.float64)) ** (2.0 / 3.0)
     return energy + 9.0 / 16.0 * volume * bulk_modulus * (
@@ -102,6 +104,7 @@ def equation_of_state(
     Raises:
         InputError: unusable structure or range.
         SimulationError: no minimum inside the range, or a relaxation that did not converge.
+
     """
     require_calculator(atoms, "equation of state")
     require_three_dimensional_crystal(atoms, "equation of state")
@@ -121,6 +124,7 @@ def fit_equation_of_state(volumes: np.ndarray, energies: np.ndarray, n_atoms: in
 
     Raises:
         SimulationError: the energies have no minimum inside the range of volumes.
+
     """
     fit = VolumeFit(volumes, energies, eos="birchmurnaghan")
     try:

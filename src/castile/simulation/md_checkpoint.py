@@ -31,6 +31,7 @@ class Checkpoint:
         log_bytes: size of the log when the checkpoint was written.
         trajectory_bytes: size of the trajectory then.
         recorded: whether log and trajectory already hold what is due in this step.
+
     """
 
     step: int
@@ -87,6 +88,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         InputError: the file is missing, damaged, of another kind or of a newer version.
+
     """
     try:
         with safe_open(path, framework="numpy") as file:

@@ -27,6 +27,7 @@ class MolecularDynamicsFiles:
 
         Raises:
             InputError: the name ends neither in .xyz nor in .extxyz.
+
         """
         path = Path(trajectory)
         if path.suffix not in (".xyz", ".extxyz"):
@@ -70,6 +71,7 @@ def read_log(path: str | Path) -> list[LogRow]:
 
     Raises:
         InputError: the columns or a row are not those of a log.
+
     """
     with Path(path).open(newline="") as handle:
         rows = list(csv.reader(handle))

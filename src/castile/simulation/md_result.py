@@ -30,6 +30,7 @@ class MolecularDynamicsResult:
         n_steps: completed steps.
         completed: whether all steps were done; False after an interruption.
         rows: the log.
+
     """
 
     atoms: Atoms

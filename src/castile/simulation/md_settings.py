@@ -44,6 +44,7 @@ class MolecularDynamicsSettings:
 
     Raises:
         InputError: a value out of its range.
+
     """
 
     ensemble: Ensemble = Ensemble.NVE

@@ -73,6 +73,7 @@ def run_molecular_dynamics(
         InputError: unusable structure, settings or files.
         SimulationError: atoms fused, the temperature ran away, or an energy or force is not finite; the frame is
             written to ``*.failed.xyz`` and the last checkpoint stays.
+
     """
     require_calculator(atoms, "molecular dynamics")
     files = None if output is None else MolecularDynamicsFiles.beside(output)

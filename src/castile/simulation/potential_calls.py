@@ -60,6 +60,7 @@ def evaluate_potential(atoms: Atoms, want_stress: bool = False, context: str = "
 
     Raises:
         SimulationError: the energy, a force or a stress component is not finite.
+
     """
     forces = np.array(atoms.get_forces(apply_constraint=False), dtype=np.float64)
     energy = float(atoms.get_potential_energy())

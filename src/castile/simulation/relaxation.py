@@ -59,6 +59,7 @@ class RelaxationResult:
         max_force: largest force on an atom in eV/A; constrained components do not count.
         max_stress_gpa: largest component of stress + pressure in GPa; None without a stress.
         volume: in A^3; None without a cell.
+
     """
 
     atoms: Atoms
@@ -114,6 +115,7 @@ def relax(
     Raises:
         InputError: unusable structure or argument.
         SimulationError: atoms fused, or an energy or force is not finite.
+
     """
     work = _prepare(atoms, cell, max_force, pressure_gpa, keep_symmetry, max_steps)
     require_no_fused_atoms(work, contact_fraction, "starting structure")
@@ -136,7 +138,9 @@ def relax(
     values = evaluate_potential(work, want_stress=True, context="the relaxed structure")
     residual = None
     if values.stress is not None:
-        residual = float(np.abs(values.stress + pressure_gpa * units.GPa * np.array([1, 1, 1, 0, 0, 0])).max())
+        residual = float(
+            np.abs(values.stress + pressure_gpa * units.GPa * np.array([1, 1, 1, 0, 0, 0])).max()
+        )
         residual /= units.GPa
     return RelaxationResult(
         atoms=_with_results(work, values, atoms),
@@ -165,7 +169,9 @@ def _prepare(
     if cell:
         require_three_dimensional_crystal(work, "cell relaxation")
         if not has_stress(work):
-            raise InputError("cell relaxation: the calculator gives no stress; relax positions only (cell=False)")
+            raise InputError(
+                "cell relaxation: the calculator gives no stress; relax positions only (cell=False)"
+            )
     if keep_symmetry:
         require_three_dimensional_crystal(work, "keep_symmetry")
         try:

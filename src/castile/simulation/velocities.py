@@ -12,6 +12,7 @@ def mobile_components(atoms: Atoms) -> np.ndarray:
 
     Raises:
         InputError: a constraint other than `FixAtoms` or `FixCartesian` is set.
+
     """
     mobile = np.ones((len(atoms), 3), dtype=bool)
     for constraint in atoms.constraints:
@@ -73,6 +74,7 @@ def maxwell_boltzmann_momenta(
 
     Returns:
         (n_atoms, 3) momenta in ASE units, sqrt(amu eV).
+
     """
     if temperature == 0:
         return np.zeros(mobile.shape)
