@@ -134,9 +134,9 @@ def maximize_evidence(
     Newton steps with the average information matrix in (log sigma, log delta), damped until the objective
     rises (Levenberg-Marquardt) and clipped to the bounds; the gradients are exact, so the end point does not
     depend on the approximate curvature. The hyper-priors are log-normal with a width of a factor 20, centered
-    at a tenth of the root mean square of the targets (noise) and at the amplitude with which the prior explains
-    the targets' mean square (amplitudes): they decide only where the labels do not, such as the noise of a kind
-    with a handful of labels.
+    at a tenth of the root mean square of the targets (noise) and at the amplitude with which the prior
+    explains the targets' mean square (amplitudes): they decide only where the labels do not, such as the
+    noise of a kind with a handful of labels.
 
     Arguments:
         factors: labels, one per kind.
@@ -167,7 +167,7 @@ def maximize_evidence(
 
     def report(iteration: int, current: _Point) -> None:
         if progress is not None:
-            scales = tuple(float(scale) for scale in np.exp(current.x))
+            scales = _scales(current)
             progress(
                 EvidenceStep(
                     iteration,
@@ -179,7 +179,7 @@ def maximize_evidence(
             )
 
     point, n_iterations, converged, message = _ascend(objective, point, max_iterations, report)
-    scales = tuple(float(scale) for scale in np.exp(point.x))
+    scales = _scales(point)
     return EvidenceResult(
         kinds=tuple(factor.kind for factor in factors),
         sigmas=scales[:n_kinds],
@@ -274,6 +274,10 @@ def _amplitude_scales(problem: WhitenedProblem, rms: Float64Array) -> Float64Arr
                 ratios.append(float(root / np.sqrt(len(problem.columns) * unit_variance)))
         scales[term] = np.exp(np.mean(np.log(ratios))) if ratios else 1.0
     return scales
+
+
+def _scales(point: _Point) -> tuple[float, ...]:
+    return tuple(float(scale) for scale in np.exp(point.x))
 
 
 def _log_errors(point: _Point, parameters: _Parameters) -> tuple[float, ...]:

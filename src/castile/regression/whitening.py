@@ -20,8 +20,8 @@ COLUMN_CHUNK = 128
 class WhitenedKind:
     """Labels of one kind over the features Phi = A L^-T.
 
-    ``gram`` is the lower triangle of Phi^T Phi (n_columns, n_columns), Fortran order, zeros above; ``overlap``
-    is Phi^T y (n_columns,); ``square`` is y^T y; ``n_rows`` the number of labels.
+    ``gram`` is the lower triangle of Phi^T Phi (n_columns, n_columns), Fortran order, zeros above;
+    ``overlap`` is Phi^T y (n_columns,); ``square`` is y^T y; ``n_rows`` the number of labels.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class WhitenedKind:
 class EvidenceValue:
     """Log evidence at one point; ``cholesky`` is that of B = I + D S D (lower), D = diag(delta).
 
-    ``mean`` is the posterior mean of the whitened weights, ``gram_mean`` the products G_q mean of each kind and
+    ``mean`` is the posterior mean of the whitened weights, ``gram_mean`` the products G_q mean of each kind,
     ``residuals`` the squared residual norms |y_q - Phi_q mean|^2.
     """
 
@@ -103,9 +103,9 @@ class WhitenedProblem:
             max(kind.square - float(mean @ (2.0 * kind.overlap - product)), 0.0)
             for kind, product in zip(self.kinds, gram_mean, strict=True)
         )
-        total = 2.0 * float(np.sum(np.log(np.diagonal(cholesky)))) + float(np.sum((mean / delta) ** 2))
+        total = float(2.0 * np.sum(np.log(np.diagonal(cholesky))) + np.sum((mean / delta) ** 2))
         for kind, sigma, residual in zip(self.kinds, sigmas, residuals, strict=True):
-            total += kind.n_rows * float(np.log(2.0 * np.pi * sigma**2)) + residual / sigma**2
+            total += float(kind.n_rows * np.log(2.0 * np.pi * sigma**2) + residual / sigma**2)
             total += 2.0 * kind.log_relative_sigma_sum
         if not np.isfinite(total):
             return None
