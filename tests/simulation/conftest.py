@@ -8,7 +8,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.tersoff import Tersoff, TersoffParameters
 
-# Tersoff, Phys. Rev. B 39, 5566 (1989), Table I, silicon; R and D are the middle and half width of the cutoff.
+# Tersoff, Phys. Rev. B 39, 5566 (1989), Table I, silicon; R and D: middle and half width of the cutoff.
 TERSOFF_SILICON = TersoffParameters(
     m=3.0,
     gamma=1.0,

@@ -8,6 +8,7 @@ from ase.calculators.emt import EMT
 from scipy.spatial.transform import Rotation
 
 from castile.errors import InputError
+from castile.simulation.birch_murnaghan import equation_of_state
 from castile.simulation.elastic_tensors import (
     average_over_rotations,
     find_crystal_symmetry,
@@ -20,7 +21,6 @@ from castile.simulation.elastic_tensors import (
     voigt_to_tensor,
 )
 from castile.simulation.elasticity import ElasticConstants, elastic_constants, strain_matrix
-from castile.simulation.equation_of_state import equation_of_state
 
 
 class NoStress(EMT):

@@ -5,7 +5,7 @@ import pytest
 from ase import units
 
 from castile.errors import InputError, SimulationError
-from castile.simulation.equation_of_state import (
+from castile.simulation.birch_murnaghan import (
     birch_murnaghan_energy,
     equation_of_state,
     fit_equation_of_state,

@@ -146,7 +146,7 @@ def test_langevin_heat_accounts_for_the_energy():
 def test_temperature_ramp_is_followed():
     settings = MolecularDynamicsSettings(
         ensemble="langevin",
-        n_steps=400,
+        n_steps=300,
         temperature_k=100,
         final_temperature_k=900,
         thermostat_time_fs=20,
@@ -154,23 +154,23 @@ def test_temperature_ramp_is_followed():
     )
     result = run_molecular_dynamics(copper(3), settings)
     assert result.rows[-1].target_temperature_k == 900
-    assert result.rows[20].target_temperature_k == pytest.approx(500)
+    assert result.rows[15].target_temperature_k == pytest.approx(500)
     assert result.column("temperature_k")[-5:].mean() == pytest.approx(850, rel=0.15)
 
 
 def test_npt_reaches_the_pressure():
     settings = MolecularDynamicsSettings(
         ensemble="npt",
-        n_steps=600,
+        n_steps=400,
         time_step_fs=2.0,
         temperature_k=300,
         pressure_gpa=5.0,
-        barostat_time_fs=300,
+        barostat_time_fs=200,
         seed=0,
         log_interval=2,
     )
     result = run_molecular_dynamics(copper(), settings)
-    assert result.column("pressure_gpa")[150:].mean() == pytest.approx(5.0, abs=0.5)
+    assert result.column("pressure_gpa")[100:].mean() == pytest.approx(5.0, abs=0.5)
     assert result.rows[-1].volume_ang3 < result.rows[0].volume_ang3
     assert result.drift_mev_per_atom_per_ps is None
 

@@ -12,7 +12,7 @@ from ase.calculators.emt import EMT
 
 from castile.errors import InputError
 from castile.simulation.phonon_files import write_phonons
-from castile.simulation.phonons import phonons
+from castile.simulation.phonons import compute_phonons
 
 pytest.importorskip("phonopy", reason="phonopy is not installed")
 
@@ -22,7 +22,9 @@ def copper_phonons(tmp_path_factory):
     atoms = bulk("Cu", a=3.6)
     atoms.calc = EMT()
     folder = tmp_path_factory.mktemp("copper")
-    return phonons(atoms, supercell=(4, 4, 4), mesh_length=30.0, save_to=folder / "phonopy.yaml"), folder
+    return compute_phonons(
+        atoms, supercell=(4, 4, 4), mesh_length=30.0, save_to=folder / "phonopy.yaml"
+    ), folder
 
 
 def test_copper_is_stable_and_obeys_the_acoustic_sum_rule(copper_phonons):
@@ -78,7 +80,7 @@ def test_files_hold_the_numbers(copper_phonons):
 
 
 def test_optical_modes_of_silicon(silicon):
-    result = phonons(silicon(cubic=True), supercell=(1, 1, 1), mesh_length=10.0)
+    result = compute_phonons(silicon(cubic=True), supercell=(1, 1, 1), mesh_length=10.0)
     assert result.n_primitive_atoms == 2
     assert np.abs(result.gamma_frequencies[:3]).max() < 1e-3
     np.testing.assert_allclose(result.gamma_frequencies[3:], result.gamma_frequencies[3], rtol=1e-6)
@@ -88,7 +90,7 @@ def test_optical_modes_of_silicon(silicon):
 def test_unstable_lattice_has_imaginary_modes():
     atoms = bulk("Cu", "sc", a=2.4)
     atoms.calc = EMT()
-    result = phonons(atoms, min_length=7.0, mesh_length=10.0)
+    result = compute_phonons(atoms, min_length=7.0, mesh_length=10.0)
     assert result.supercell == (3, 3, 3)
     assert result.has_imaginary_modes
     assert result.min_frequency < -1.0
@@ -97,13 +99,13 @@ def test_unstable_lattice_has_imaginary_modes():
 def test_missing_phonopy_names_the_remedy(copper, monkeypatch):
     monkeypatch.setitem(sys.modules, "phonopy", None)
     with pytest.raises(InputError, match=r"pip install 'castile\[phonons\]'"):
-        phonons(copper())
+        compute_phonons(copper())
 
 
 def test_bad_arguments_are_named(copper):
     with pytest.raises(InputError, match=r"supercell is \(0, 1, 1\)"):
-        phonons(copper(), supercell=(0, 1, 1))
+        compute_phonons(copper(), supercell=(0, 1, 1))
     with pytest.raises(InputError, match=r"displacement is 2\.0"):
-        phonons(copper(), displacement=2.0)
+        compute_phonons(copper(), displacement=2.0)
     with pytest.raises(InputError, match=r"path is 'GQ'"):
-        phonons(copper(), supercell=(1, 1, 1), path="GQ")
+        compute_phonons(copper(), supercell=(1, 1, 1), path="GQ")

@@ -95,7 +95,7 @@ def test_fixed_atoms_stay(copper):
 
 
 def test_bad_input_is_named(copper):
-    with pytest.raises(InputError, match="pressure_gpa is 3.0 but the cell is fixed"):
+    with pytest.raises(InputError, match=r"pressure_gpa is 3\.0 but the cell is fixed"):
         relax(copper(), pressure_gpa=3.0)
     with pytest.raises(InputError, match="optimizer is 'newton'; choose one of lbfgs, bfgs, fire"):
         relax(copper(), optimizer="newton")

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -107,12 +108,12 @@ class CrystalSymmetry:
 
 
 def find_crystal_symmetry(atoms: Atoms, tolerance: float = 1e-3) -> CrystalSymmetry | None:
-    """Return the symmetry that spglib finds within ``tolerance`` (A), or None where spglib is not installed."""
+    """Return the symmetry that spglib finds within ``tolerance`` (A), or None without spglib."""
     try:
         import spglib
     except ImportError:
         return None
-    crystal = (np.asarray(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
+    crystal: Any = (np.asarray(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
     with warnings.catch_warnings():
         # spglib announces on every call that failures will raise one day; both ways are handled here
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -35,12 +35,13 @@ class ElasticConstants:
     """Elastic constants of a crystal.
 
     Args:
-        constants: (6, 6) C_ij = d sigma_i / d epsilon_j in GPa, Voigt order xx yy zz yz xz xy, engineering shears.
+        constants: (6, 6) C_ij = d sigma_i / d epsilon_j in GPa, Voigt order xx yy zz yz xz xy, engineering
+            shears.
         asymmetry_gpa: largest |C_ij - C_ji| before they were averaged, in GPa.
         space_group: that the constants were averaged over; None when they were not.
         clamped_ions: whether the ions only followed the strain.
-        residual_stress_gpa: largest stress component of the unstrained cell in GPa; the constants are those of
-            elasticity theory only where it is about zero.
+        residual_stress_gpa: largest stress component of the unstrained cell in GPa; the constants are those
+            of elasticity theory only where it is about zero.
         atoms: the unstrained cell.
 
     """
@@ -59,7 +60,10 @@ class ElasticConstants:
 
     @property
     def stable(self) -> bool:
-        """Born criterion: every small strain costs energy (Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014))."""
+        """Born criterion: every small strain costs energy.
+
+        Source: Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014).
+        """
         return self.smallest_eigenvalue_gpa > 0.0
 
     @property
@@ -116,8 +120,8 @@ def elastic_constants(
 ) -> ElasticConstants:
     """Strain the cell by plus and minus ``strain`` in each of the six ways and differentiate.
 
-    C_ij = d sigma_i / d epsilon_j from stresses, or (1/V) d^2 E / d epsilon_i d epsilon_j from energies where the
-    calculator has no stress; central differences, so the error is of second order in ``strain``.
+    C_ij = d sigma_i / d epsilon_j from stresses, or (1/V) d^2 E / d epsilon_i d epsilon_j from energies where
+    the calculator has no stress; central differences, so the error is of second order in ``strain``.
 
     Args:
         atoms: crystal with a calculator; it is not changed.
@@ -125,7 +129,7 @@ def elastic_constants(
         clamped_ions: let the ions only follow the strain instead of relaxing them.
         relax_cell: relax cell and ions first (needs stresses).
         symmetrize: average over the point group of the crystal, where spglib is installed.
-        use_energies: second derivatives of energies instead of stresses; None decides by what the calculator has.
+        use_energies: second derivatives of energies instead of stresses; None takes stresses if there are.
         max_force: threshold of all relaxations in eV/A.
         progress: called with the number of strained cells done and their total.
 
@@ -134,6 +138,30 @@ def elastic_constants(
         SimulationError: a relaxation did not converge.
 
     """
+    stresses = _check(atoms, strain, relax_cell, use_energies)
+    reference = _reference(atoms, relax_cell, clamped_ions, max_force)
+    use_energies = not stresses if use_energies is None else use_energies
+    strained = _StrainedCells(reference, clamped_ions, max_force, 72 if use_energies else 12, progress)
+    derivative = _from_energies if use_energies else _from_stresses
+    matrix = derivative(strained, strain) / units.GPa
+    asymmetry = float(np.abs(matrix - matrix.T).max())
+    matrix = (matrix + matrix.T) / 2
+    symmetry = find_crystal_symmetry(reference) if symmetrize else None
+    if symmetry is not None:
+        matrix = average_over_rotations(matrix, symmetry.rotations)
+    residual = evaluate_potential(reference, want_stress=True).stress
+    return ElasticConstants(
+        constants=matrix,
+        asymmetry_gpa=asymmetry,
+        space_group=None if symmetry is None else symmetry.space_group,
+        clamped_ions=clamped_ions,
+        residual_stress_gpa=None if residual is None else float(np.abs(residual).max()) / units.GPa,
+        atoms=reference.copy(),
+    )
+
+
+def _check(atoms: Atoms, strain: float, relax_cell: bool, use_energies: bool | None) -> bool:
+    """Refuse what cannot work; return whether the calculator has stresses."""
     require_calculator(atoms, "elastic constants")
     require_three_dimensional_crystal(atoms, "elastic constants")
     if not 1e-5 <= strain <= 0.05:
@@ -146,26 +174,7 @@ def elastic_constants(
             "elastic constants: the calculator gives no stress to relax the cell with; "
             "give a relaxed cell and set relax_cell=False"
         )
-    reference = _reference(atoms, relax_cell, clamped_ions, max_force)
-    use_energies = not stresses if use_energies is None else use_energies
-    strained = _StrainedCells(reference, clamped_ions, max_force, 72 if use_energies else 12, progress)
-    derivative = _from_energies if use_energies else _from_stresses
-    matrix = derivative(strained, strain) / units.GPa
-    asymmetry = float(np.abs(matrix - matrix.T).max())
-    matrix = (matrix + matrix.T) / 2
-    symmetry = find_crystal_symmetry(reference) if symmetrize else None
-    if symmetry is not None:
-        matrix = average_over_rotations(matrix, symmetry.rotations)
-    residual = evaluate_potential(reference, want_stress=True).stress
-    plain = reference.copy()
-    return ElasticConstants(
-        constants=matrix,
-        asymmetry_gpa=asymmetry,
-        space_group=None if symmetry is None else symmetry.space_group,
-        clamped_ions=clamped_ions,
-        residual_stress_gpa=None if residual is None else float(np.abs(residual).max()) / units.GPa,
-        atoms=plain,
-    )
+    return stresses
 
 
 def strain_matrix(voigt: np.ndarray) -> np.ndarray:
@@ -217,7 +226,10 @@ def _from_stresses(cells: _StrainedCells, strain: float) -> np.ndarray:
 
 
 def _from_energies(cells: _StrainedCells, strain: float) -> np.ndarray:
-    """Second differences: (E_+ - 2 E_0 + E_-) / h^2, and (E_++ - E_+- - E_-+ + E_--) / 4 h^2 off the diagonal."""
+    """Return second differences.
+
+    (E_+ - 2 E_0 + E_-) / h^2, and (E_++ - E_+- - E_-+ + E_--) / 4 h^2 off the diagonal.
+    """
     energy = evaluate_potential(cells.reference).energy
     unit = strain * np.eye(6)
     matrix = np.empty((6, 6))

@@ -1,7 +1,7 @@
 """One step of molecular dynamics in three ensembles.
 
-The whole state is a `PhasePoint` and the random generator, so a run that stores both restarts exactly. Times are
-in ASE units (``ase.units.fs``), masses (n_atoms, 1) in amu, momenta in sqrt(amu eV).
+The whole state is a `PhasePoint` and the random generator, so a run that stores both restarts exactly. Times
+are in ASE units (``ase.units.fs``), masses (n_atoms, 1) in amu, momenta in sqrt(amu eV).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ PotentialFunction = Callable[[np.ndarray, np.ndarray], PotentialValues]
 
 @dataclass(frozen=True)
 class PhasePoint:
-    """Positions and momenta (n_atoms, 3), cell (3, 3), the potential there, and the heat received so far (eV)."""
+    """Positions and momenta (n_atoms, 3), cell (3, 3), the potential there, and the heat received (eV)."""
 
     positions: np.ndarray
     momenta: np.ndarray
@@ -30,7 +30,7 @@ class PhasePoint:
 
 @dataclass(frozen=True)
 class System:
-    """What does not change: masses (n_atoms, 1), the mask of mobile components (n_atoms, 3), the potential."""
+    """What does not change: masses (n_atoms, 1), mask of mobile components (n_atoms, 3), potential."""
 
     masses: np.ndarray
     mobile: np.ndarray
@@ -151,7 +151,7 @@ def _cell_scale(
     factor = (root + drift + noise) / root
     if not 0.9 < factor < 1.1:
         raise SimulationError(
-            f"the barostat wants to change the volume by a factor {factor**2:.3g} in one step; relax the cell "
-            "first, use a longer barostat time, or check the pressure and the model's stresses"
+            f"the barostat wants to change the volume by a factor {factor**2:.3g} in one step; relax the "
+            "cell first, use a longer barostat time, or check the pressure and the model's stresses"
         )
     return float(factor ** (2.0 / 3.0))

@@ -32,8 +32,8 @@ class MolecularDynamicsFiles:
         path = Path(trajectory)
         if path.suffix not in (".xyz", ".extxyz"):
             raise InputError(
-                f"{path}: the trajectory is written as extended xyz, so that it can be continued after a crash; "
-                "give a name that ends in .xyz or .extxyz"
+                f"{path}: the trajectory is written as extended xyz, so that it can be continued after a "
+                "crash; give a name that ends in .xyz or .extxyz"
             )
         return cls(
             path,
@@ -47,8 +47,8 @@ class MolecularDynamicsFiles:
 class LogRow:
     """One row of the log; the names of the columns are the names of these fields.
 
-    ``conserved_energy_ev`` is the total energy less the heat that the thermostat gave; it is nan under constant
-    pressure. ``pressure_gpa`` and ``volume_ang3`` are nan without a stress or a cell.
+    ``conserved_energy_ev`` is the total energy less the heat that the thermostat gave; it is nan under
+    constant pressure. ``pressure_gpa`` and ``volume_ang3`` are nan without a stress or a cell.
     """
 
     step: int
@@ -86,7 +86,7 @@ def read_log(path: str | Path) -> list[LogRow]:
 
 
 class RecordWriter:
-    """Appends rows and frames; `sync` forces them to the disk and tells the sizes that a checkpoint stores."""
+    """Appends rows and frames; `sync` forces them to the disk and tells the sizes for the checkpoint."""
 
     def __init__(self, files: MolecularDynamicsFiles, log_bytes: int = 0, trajectory_bytes: int = 0) -> None:
         self._log = _open_cut_back(files.log, log_bytes)

@@ -44,7 +44,7 @@ class MolecularDynamicsResult:
 
     @property
     def drift_mev_per_atom_per_ps(self) -> float | None:
-        """Slope of a straight line through the conserved energy; None for constant pressure or under 3 rows."""
+        """Slope of a straight line through the conserved energy; None for npt or under 3 rows."""
         energies = self.column("conserved_energy_ev")
         if len(self.rows) < 3 or not np.isfinite(energies).all():
             return None

@@ -22,8 +22,8 @@ class MolecularDynamicsSettings:
     """Everything that defines a run, besides the structure and the calculator.
 
     Args:
-        ensemble: ``nve`` (constant energy), ``langevin`` (constant temperature) or ``npt`` (constant temperature
-            and isotropic pressure).
+        ensemble: ``nve`` (constant energy), ``langevin`` (constant temperature) or ``npt`` (constant
+            temperature and isotropic pressure).
         n_steps: number of time steps, counted from the very start (a restart continues to the same number).
         time_step_fs: time step in fs.
         temperature_k: temperature in K of the initial velocities and of the thermostat.
@@ -33,14 +33,15 @@ class MolecularDynamicsSettings:
         keep_velocities: start from the velocities of the structure instead of drawing new ones.
         thermostat_time_fs: inverse friction of the thermostat in fs.
         barostat_time_fs: relaxation time of the pressure in fs (``npt``).
-        bulk_modulus_gpa: rough stiffness of the material in GPa (``npt``); a wrong guess changes only how fast
-            the volume relaxes, not where to.
+        bulk_modulus_gpa: rough stiffness of the material in GPa (``npt``); a wrong guess changes only how
+            fast the volume relaxes, not where to.
         log_interval: steps between rows of the log.
         trajectory_interval: steps between frames of the trajectory.
         checkpoint_interval: steps between checkpoints.
         check_interval: steps between searches for fused atoms.
         contact_fraction: a pair closer than this fraction of the sum of covalent radii has fused; 0 is off.
-        temperature_limit_k: the run stops above this; None means ten times the highest target, at least 3000 K.
+        temperature_limit_k: the run stops above this; None means ten times the highest target and
+            at least 3000 K.
 
     Raises:
         InputError: a value out of its range.

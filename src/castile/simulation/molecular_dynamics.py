@@ -65,14 +65,14 @@ def run_molecular_dynamics(
         settings: the run.
         output: extended-xyz trajectory; log, checkpoint and failed frame are written beside it (see
             `MolecularDynamicsFiles`). None writes nothing.
-        restart: continue from the checkpoint beside ``output``; without one the run starts from the beginning.
+        restart: continue from the checkpoint beside ``output``; without one the run starts at step 0.
         overwrite: replace the files of an earlier run.
         progress: called with every row of the log.
 
     Raises:
         InputError: unusable structure, settings or files.
-        SimulationError: atoms fused, the temperature ran away, or an energy or force is not finite; the frame is
-            written to ``*.failed.xyz`` and the last checkpoint stays.
+        SimulationError: atoms fused, the temperature ran away, or an energy or force is not finite; the frame
+            is written to ``*.failed.xyz`` and the last checkpoint stays.
 
     """
     require_calculator(atoms, "molecular dynamics")
@@ -243,8 +243,8 @@ class _Run:
             raise self._failure(f"{contact.describe()}; {FUSED_REMEDY}", self._frame())
         if too_hot:
             raise self._failure(
-                f"the temperature is {temperature:.0f} K, above the limit of {limit:.0f} K; use a shorter time "
-                "step, relax the structure first, or raise temperature_limit_k if such heat is meant",
+                f"the temperature is {temperature:.0f} K, above the limit of {limit:.0f} K; use a shorter "
+                "time step, relax the structure first, or raise temperature_limit_k if such heat is meant",
                 self._frame(),
             )
 

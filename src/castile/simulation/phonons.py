@@ -46,7 +46,7 @@ class PhononBands:
 
 @dataclass(frozen=True)
 class PhononDensityOfStates:
-    """Density of states (n_frequencies,) per THz and primitive cell over frequencies (n_frequencies,) in THz."""
+    """States per THz and primitive cell, (n_frequencies,), over frequencies in THz, (n_frequencies,)."""
 
     frequencies: np.ndarray
     densities: np.ndarray
@@ -56,8 +56,8 @@ class PhononDensityOfStates:
 class HarmonicThermodynamics:
     """Vibrational functions of a primitive cell over temperatures (n_temperatures,) in K.
 
-    Free energy in eV, entropy in eV/K, heat capacity at constant volume in eV/K; modes below the tolerance for
-    imaginary frequencies are left out.
+    Free energy in eV, entropy in eV/K, heat capacity at constant volume in eV/K; modes below the tolerance
+    for imaginary frequencies are left out.
     """
 
     temperatures: np.ndarray
@@ -124,7 +124,7 @@ class Phonons:
         }
 
 
-def phonons(
+def compute_phonons(
     atoms: Atoms,
     supercell: tuple[int, int, int] | None = None,
     min_length: float = 12.0,
@@ -169,14 +169,7 @@ def phonons(
     reference = _relaxed(atoms, max_force) if relax_cell else _copy_with_calculator(atoms, atoms)
     repeats = _repeats(reference, min_length) if supercell is None else _checked_repeats(supercell)
     solver = _solver(phonopy, reference, repeats)
-    solver.generate_displacements(distance=displacement)
-    cells = solver.supercells_with_displacements
-    solver.forces = np.array(
-        [_forces(cell, reference, n, len(cells), progress) for n, cell in enumerate(cells)]
-    )
-    solver.produce_force_constants(show_drift=False)
-    drift = float(np.abs(solver.force_constants.sum(axis=1)).max())
-    solver.symmetrize_force_constants(show_drift=False)
+    drift = _add_force_constants(solver, reference, displacement, progress)
     if save_to is not None:
         solver.save(save_to, settings={"force_constants": True})
     bands = _bands(solver, path, n_path_points)
@@ -193,11 +186,26 @@ def phonons(
         max_frequency=float(max(bands.frequencies.max(), on_mesh.max())),
         imaginary_tolerance=imaginary_tolerance,
         force_drift=drift,
-        n_displacements=len(cells),
+        n_displacements=len(solver.forces),
         supercell=repeats,
         n_primitive_atoms=len(solver.primitive),
         atoms=reference.copy(),
     )
+
+
+def _add_force_constants(
+    solver: Any, reference: Atoms, displacement: float, progress: ProgressCallback | None
+) -> float:
+    """Evaluate all displaced supercells; return how much the acoustic sum rule was violated (eV/A^2)."""
+    solver.generate_displacements(distance=displacement)
+    cells = solver.supercells_with_displacements
+    solver.forces = np.array(
+        [_forces(cell, reference, index, len(cells), progress) for index, cell in enumerate(cells)]
+    )
+    solver.produce_force_constants(show_drift=False)
+    drift = float(np.abs(solver.force_constants.sum(axis=1)).max())
+    solver.symmetrize_force_constants(show_drift=False)
+    return drift
 
 
 def _import_phonopy() -> ModuleType:

@@ -1,6 +1,7 @@
 """Relax positions and, if wanted, the cell."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -121,20 +122,8 @@ def relax(
     require_no_fused_atoms(work, contact_fraction, "starting structure")
     initial_energy = evaluate_potential(work, context="the starting structure").energy
     target = FrechetCellFilter(work, scalar_pressure=pressure_gpa * units.GPa) if cell else work
-    step, converged = 0, False
-    frames = None if trajectory is None else _open_frames(Path(trajectory))
-    try:
-        for step, converged in _minimize(target, optimizer, max_force, max_steps):
-            context = f"relaxation step {step}"
-            require_no_fused_atoms(work, contact_fraction, context)
-            values = evaluate_potential(work, context=context)
-            if frames is not None:
-                ase.io.write(frames, _with_results(work, values), format="extxyz")
-            if progress is not None:
-                progress(RelaxationProgress(step, values.energy, _largest_force(work)))
-    finally:
-        if frames is not None:
-            frames.close()
+    steps = _minimize(target, optimizer, max_force, max_steps)
+    n_steps, converged = _follow(steps, work, contact_fraction, trajectory, progress)
     values = evaluate_potential(work, want_stress=True, context="the relaxed structure")
     residual = None
     if values.stress is not None:
@@ -145,7 +134,7 @@ def relax(
     return RelaxationResult(
         atoms=_with_results(work, values, atoms),
         converged=converged,
-        n_steps=step,
+        n_steps=n_steps,
         energy=values.energy,
         initial_energy=initial_energy,
         max_force=_largest_force(work),
@@ -181,6 +170,27 @@ def _prepare(
     return work
 
 
+def _follow(
+    steps: Iterator[tuple[int, bool]],
+    work: Atoms,
+    contact_fraction: float,
+    trajectory: str | Path | None,
+    progress: ProgressCallback | None,
+) -> tuple[int, bool]:
+    """Check, write and report every step; return the number of steps and whether they converged."""
+    last = (0, False)
+    with nullcontext() if trajectory is None else _open_frames(Path(trajectory)) as frames:
+        for last in steps:
+            context = f"relaxation step {last[0]}"
+            require_no_fused_atoms(work, contact_fraction, context)
+            values = evaluate_potential(work, context=context)
+            if frames is not None:
+                ase.io.write(frames, _with_results(work, values), format="extxyz")
+            if progress is not None:
+                progress(RelaxationProgress(last[0], values.energy, _largest_force(work)))
+    return last
+
+
 def _minimize(
     target: Atoms | FrechetCellFilter, optimizer: Optimizer | str, max_force: float, max_steps: int
 ) -> Iterator[tuple[int, bool]]:
@@ -211,7 +221,7 @@ def _open_frames(path: Path) -> TextIO:
 
 
 def _with_results(work: Atoms, values: PotentialValues, original: Atoms | None = None) -> Atoms:
-    """Return a copy that carries its results; with the constraints of ``original`` instead of the working ones."""
+    """Return a copy that carries its results, with the constraints of ``original``."""
     frame = work.copy()
     frame.set_constraint(None if original is None else original.constraints)
     results = {"energy": values.energy, "forces": values.forces}

@@ -31,9 +31,9 @@ def mobile_components(atoms: Atoms) -> np.ndarray:
 
 
 def degrees_of_freedom(mobile: np.ndarray) -> int:
-    """Return the number of momenta that carry heat: 3 n_atoms - 3, or the mobile components if some are fixed.
+    """Return the number of momenta that carry heat: 3 n_atoms - 3.
 
-    A lone atom keeps its three.
+    With fixed atoms it is the number of mobile components. A lone atom keeps its three.
     """
     return int(mobile.sum()) - (3 if conserves_momentum(mobile) else 0)
 
