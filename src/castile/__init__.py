@@ -1,1 +1,50 @@
-"""Castile: from quantum-mechanical calculations to a force field you can trust."""
+"""Castile: from quantum-mechanical calculations to a force field you can trust.
+
+Public names are loaded on first use, so that ``import castile`` stays fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "SOAP": "castile.descriptors.soap",
+    "RadialDistribution": "castile.descriptors.rdf",
+    "CoulombMatrix": "castile.descriptors.distance_matrices",
+    "GAP": "castile.potentials.gap",
+    "Prediction": "castile.potentials.prediction",
+    "load": "castile.potentials.gap",
+    "StructureSource": "castile.structures",
+    "LabelKeys": "castile.structures",
+    "evaluate": "castile.evaluation",
+    "CastileError": "castile.errors",
+    "FitError": "castile.errors",
+    "InputError": "castile.errors",
+    "ModelFileError": "castile.errors",
+    "SimulationError": "castile.errors",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+if TYPE_CHECKING:
+    from castile.descriptors.distance_matrices import CoulombMatrix
+    from castile.descriptors.rdf import RadialDistribution
+    from castile.descriptors.soap import SOAP
+    from castile.errors import CastileError, FitError, InputError, ModelFileError, SimulationError
+    from castile.evaluation import evaluate
+    from castile.potentials.gap import GAP, load
+    from castile.potentials.prediction import Prediction
+    from castile.structures import LabelKeys, StructureSource
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'castile' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

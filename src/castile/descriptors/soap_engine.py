@@ -28,7 +28,8 @@ Array = NDArray[np.floating]
 class SortedPairs:
     """Pairs sorted by centre and element of the neighbour; ``first`` has n_centers * n_elements + 1 entries.
 
-    ``center_elements`` holds the element index of each centre, -1 for points that are no atoms.
+    ``center_elements`` and ``center_atoms`` hold the element index and the atom of each centre, -1 for points that are no
+    atoms.
     """
 
     first: NDArray[np.int64]
@@ -37,6 +38,7 @@ class SortedPairs:
     element: NDArray[np.int64]
     vectors: Array
     center_elements: NDArray[np.int64]
+    center_atoms: NDArray[np.int64]
 
     @property
     def n_centers(self) -> int:
@@ -123,21 +125,40 @@ class SoapEngine:
         return self.n_channels, self.basis.n_max, self._n_padded, self.basis.l_max, self.normalize
 
     def sort(
-        self, pairs: Pairs, elements: NDArray[np.int64], center_elements: NDArray[np.int64]
+        self,
+        pairs: Pairs,
+        elements: NDArray[np.int64],
+        center_elements: NDArray[np.int64],
+        order: NDArray[np.int64] | None = None,
     ) -> SortedPairs:
-        """Return the pairs inside this engine's cutoff; ``elements`` of the atoms, -1 for those not seen."""
-        first, order = sort_pairs(
-            pairs.center,
-            pairs.neighbor,
-            elements,
-            self.cutoff.cutoff**2,
-            pairs.vectors,
-            len(center_elements),
-            self.n_elements,
+        """Return the pairs inside this engine's cutoff.
+
+        Parameters
+        ----------
+        pairs : Pairs
+        elements : ndarray, shape (n_atoms,)
+            Element index of each atom, -1 for atoms that are not seen.
+        center_elements : ndarray, shape (n_centers,)
+            Element index of each centre after reordering, -1 for points that are no atoms.
+        order : ndarray, shape (n_centers,), optional
+            Centres are renumbered so that new centre k is old centre order[k] (only if the centres are the atoms).
+        """
+        center = pairs.center
+        if order is None:
+            atoms = np.full(len(center_elements), -1, dtype=np.int64)
+        else:
+            atoms = order
+            rank = np.empty_like(order)
+            rank[order] = np.arange(len(order))
+            center = rank[center]
+        size = self.cutoff.cutoff**2
+        n_centers = len(center_elements)
+        first, pick = sort_pairs(
+            center, pairs.neighbor, elements, size, pairs.vectors, n_centers, self.n_elements
         )
-        neighbor = pairs.neighbor[order]
-        vectors = np.ascontiguousarray(pairs.vectors[order], dtype=self.dtype)
-        return SortedPairs(first, pairs.center[order], neighbor, elements[neighbor], vectors, center_elements)
+        neighbor = pairs.neighbor[pick]
+        vectors = np.ascontiguousarray(pairs.vectors[pick], dtype=self.dtype)
+        return SortedPairs(first, center[pick], neighbor, elements[neighbor], vectors, center_elements, atoms)
 
     def pair_range(self, pairs: SortedPairs, begin: int, end: int) -> tuple[int, int]:
         """Return the first and last pair of the centres begin:end."""
@@ -216,7 +237,7 @@ class SoapEngine:
         )
 
     def vjp(self, pairs: SortedPairs, chunk: Chunk, cotangent: Array, out: Array) -> None:
-        """Write dE/dr_ij of the chunk's pairs to ``out`` (n_pairs of the structure, 3), given dE/dp."""
+        """Write dE/dr_ij of the chunk's pairs to ``out`` (n_pairs, 3), given dE/dp."""
         gradient = self.power_spectrum_vjp(chunk.density, chunk.features, chunk.norms, cotangent)
         self.density_vjp(pairs, chunk.begin, chunk.end, gradient, out)
 

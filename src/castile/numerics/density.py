@@ -111,7 +111,8 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotangent, pair_gradient):
-    """Write dE/dr_ij of the pairs of centres begin:end to ``pair_gradient``, given the flat dE/dc in ``cotangent``."""
+    """Write dE/dr_ij of the pairs of centres begin:end to ``pair_gradient`` (the first of them first), given the flat dE/dc."""
+    origin = first[begin * n_species]
     n_lm = (table.l_max + 1) ** 2
     n_padded = table.n_padded
     row = n_species * n_padded
@@ -151,7 +152,7 @@ def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotange
                         turn_x = multiply_add(radial, d_x, turn_x)
                         turn_y = multiply_add(radial, d_y, turn_y)
                         turn_z = multiply_add(radial, d_z, turn_z)
-                pair = block + lane
+                pair = block + lane - origin
                 u_x, u_y, u_z = directions[lane], directions[LANES + lane], directions[2 * LANES + lane]
                 g_x, g_y, g_z = lane_sum(turn_x), lane_sum(turn_y), lane_sum(turn_z)
                 inverse = 1.0 / distances[lane] if distances[lane] > 0.0 else 0.0

@@ -34,11 +34,11 @@ def sort_pairs(center, neighbor, species, squared_cutoff, vectors, n_centers, n_
 
 
 @njit(nogil=True, cache=True)
-def add_pair_gradients(begin, end, center, neighbor, vectors, gradient, forces, virial):
-    """Add the forces and the virial sum r_a dE/dr_b of pairs begin:end, given dE/dr_ij in ``gradient``."""
-    for pair in range(begin, end):
+def add_pair_gradients(center, neighbor, vectors, gradient, forces, virial):
+    """Add the forces and the virial sum r_a dE/dr_b of pairs, given dE/dr_ij in ``gradient`` (n_pairs, 3)."""
+    for pair in range(center.size):
         for axis in range(3):
-            g = gradient[pair - begin, axis]
+            g = gradient[pair, axis]
             forces[center[pair], axis] += g
             forces[neighbor[pair], axis] -= g
             for other in range(3):

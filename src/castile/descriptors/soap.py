@@ -1,0 +1,463 @@
+"""SOAP: smooth overlap of atomic positions, the power spectrum of the neighbour density of each centre."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from castile.descriptors.base import (
+    Descriptor,
+    Gradient,
+    SparseDerivatives,
+    as_structures,
+    discover_species,
+    element_codes,
+    species_numbers,
+)
+from castile.descriptors.channels import mixing_matrix
+from castile.descriptors.cutoffs import CosineCutoff, CutoffFunction, SmoothCutoff
+from castile.descriptors.radial_bases import GTO, EquispacedGaussians, RadialBasis
+from castile.descriptors.radial_scaling import NoScaling, RadialScaling
+from castile.descriptors.soap_derivatives import explicit_derivatives
+from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
+from castile.errors import InputError
+from castile.execution.threads import map_chunks
+from castile.numerics.pair_sorting import add_pair_gradients
+from castile.structures.neighbors import neighbor_pairs
+
+Centers = ArrayLike | None
+_BASES: dict[str, type[RadialBasis]] = {"gto": GTO, "equispaced": EquispacedGaussians}
+_CUTOFFS: dict[str, type[CutoffFunction]] = {"cosine": CosineCutoff, "smooth": SmoothCutoff}
+
+
+class SOAP(Descriptor):
+    r"""Smooth overlap of atomic positions.
+
+    .. math::
+
+        c^q_{nlm}(i) = \sum_j u_{q}(Z_j)\, f(r_{ij})\, R_{nl}(r_{ij})\, Y_{lm}(\hat r_{ij}), \qquad
+        p_{l,kk'} = \frac{\sqrt{2 - \delta_{kk'}}}{\sqrt{2l+1}} \sum_m c_{klm}\, c_{k'lm}, \quad k = (q, n) \le k'
+
+    Feature order: l slowest, then k, then k'; see the page on conventions.
+
+    Parameters
+    ----------
+    cutoff : float
+        Radius of the environment, Angstrom.
+    n_max, l_max : int
+        Number of radial functions, largest angular channel.
+    sigma : float
+        Width of the Gaussian on each atom, Angstrom.
+    cutoff_width : float
+        Length over which the cutoff function falls from 1 to 0, Angstrom.
+    cutoff_function : "cosine", "smooth" or CutoffFunction
+    radial_basis : "gto", "equispaced" or RadialBasis
+        featomic's orthonormalized Gaussian-type orbitals, or QUIP's equispaced Gaussians.
+    radial_scaling : RadialScaling, optional
+        Weight of the density by distance.
+    central_weight : float
+        Weight of the central atom's own Gaussian (centres that are no atoms have none).
+    species : sequence of str or int, optional
+        Elements seen; discovered by ``fit`` if not given.
+    channels : int or array, optional
+        None: one density channel per element. An integer: that many channels that elements share by chemical
+        similarity. An array (n_species, n_channels): the mixing matrix itself.
+    normalize : bool
+        Divide each power spectrum by its norm.
+    average : None, "inner" or "outer"
+        One row per centre; or one per structure, from the mean density or the mean power spectrum.
+    dtype : "float64" or "float32"
+    threads : int, optional
+        Default: ``CASTILE_NUM_THREADS`` or all cores.
+
+    Attributes
+    ----------
+    species_ : tuple of int
+        Atomic numbers, ascending.
+    mixing_ : ndarray, shape (n_species, n_channels)
+    n_features_out_ : int
+
+    Source: Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), Eqs. 25-36; Musil et al., Chem. Rev. 121, 9759 (2021).
+    """
+
+    def __init__(
+        self,
+        cutoff: float = 5.0,
+        n_max: int = 8,
+        l_max: int = 6,
+        sigma: float = 0.5,
+        *,
+        cutoff_width: float = 0.5,
+        cutoff_function: Literal["cosine", "smooth"] | CutoffFunction = "cosine",
+        radial_basis: Literal["gto", "equispaced"] | RadialBasis = "gto",
+        radial_scaling: RadialScaling | None = None,
+        central_weight: float = 1.0,
+        species: Sequence[str | int] | None = None,
+        channels: int | ArrayLike | None = None,
+        normalize: bool = True,
+        average: Literal["inner", "outer"] | None = None,
+        dtype: Literal["float64", "float32"] = "float64",
+        threads: int | None = None,
+    ) -> None:
+        self.cutoff = cutoff
+        self.n_max = n_max
+        self.l_max = l_max
+        self.sigma = sigma
+        self.cutoff_width = cutoff_width
+        self.cutoff_function = cutoff_function
+        self.radial_basis = radial_basis
+        self.radial_scaling = radial_scaling
+        self.central_weight = central_weight
+        self.species = species
+        self.channels = channels
+        self.normalize = normalize
+        self.average = average
+        self.dtype = dtype
+        self.threads = threads
+
+    def fit(self, structures: Atoms | Iterable[Atoms] | None = None, y: Any = None) -> "SOAP":
+        """Discover the elements (unless ``species`` is given) and build the spline tables.
+
+        Raises
+        ------
+        InputError
+            If an option is out of range, or neither structures nor species are given.
+        """
+        if self.species is not None:
+            species = species_numbers(self.species)
+        elif structures is None:
+            raise InputError("SOAP.fit needs structures to discover the elements; or give species=[...]")
+        else:
+            species = discover_species(as_structures(structures))
+        if not species:
+            raise InputError("SOAP.fit: there are no elements; give structures with atoms or species=[...]")
+        self.species_ = species
+        self.mixing_ = mixing_matrix(self.channels, species)
+        self.engine_ = self._engine()
+        self.n_features_out_ = self.engine_.n_features
+        return self
+
+    def _engine(self) -> SoapEngine:
+        if self.average not in (None, "inner", "outer"):
+            raise InputError(f"average = {self.average!r}: give None, 'inner' or 'outer'")
+        if self.dtype not in ("float64", "float32"):
+            raise InputError(f"dtype = {self.dtype!r}: give 'float64' or 'float32'")
+        if not np.isfinite(self.central_weight):
+            raise InputError(f"central_weight = {self.central_weight}: give a finite number")
+        basis, cutoff = self.radial_basis, self.cutoff_function
+        if isinstance(basis, str):
+            basis = _choice("radial_basis", basis, _BASES)(self.n_max, self.l_max, self.cutoff, self.sigma)  # type: ignore[call-arg]
+        if isinstance(cutoff, str):
+            cutoff = _choice("cutoff_function", cutoff, _CUTOFFS)(self.cutoff, self.cutoff_width)  # type: ignore[call-arg]
+        return SoapEngine(
+            basis,
+            cutoff,
+            self.radial_scaling or NoScaling(),
+            self.mixing_,
+            self.central_weight * np.eye(len(self.species_)),
+            self.normalize,
+            self.dtype,
+        )
+
+    def _fitted(self) -> SoapEngine:
+        if not hasattr(self, "engine_") and self.species is not None:
+            self.fit()
+        check_is_fitted(self, "engine_")
+        return self.engine_
+
+    def transform(
+        self, structures: Atoms | Iterable[Atoms], centers: Centers | Sequence[Centers] = None
+    ) -> NDArray[np.floating]:
+        """Return the power spectra.
+
+        Parameters
+        ----------
+        structures : ase.Atoms or iterable of them
+        centers : array or list of arrays, optional
+            For one structure, or per structure: indices of atoms (n_centers,), or positions in Angstrom (n_centers, 3) of
+            points that need not be atoms. Default: all atoms.
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_features)
+            Rows: all centres of the first structure, then of the next; one row per structure with ``average``.
+
+        Raises
+        ------
+        InputError
+            For an unknown element, an index or position out of range, or a bad structure; it is named.
+        """
+        engine = self._fitted()
+        listed = as_structures(structures)
+        per_structure = [centers] if isinstance(structures, Atoms) else _per_structure(centers, len(listed))
+        prepared = [
+            self._prepare(atoms, chosen, f"structure {index}")
+            for index, (atoms, chosen) in enumerate(zip(listed, per_structure, strict=True))
+        ]
+        if self.average is not None:
+            rows = [self._averaged(prepare.ordered)[0] for prepare in prepared]
+            return np.concatenate(rows) if rows else np.empty((0, engine.n_features), dtype=self.dtype)
+        offsets = np.cumsum([0] + [prepare.ordered.n_centers for prepare in prepared])
+        out = np.empty((offsets[-1], engine.n_features), dtype=self.dtype)
+
+        def work(piece: tuple[int, int, int]) -> None:
+            index, begin, end = piece
+            chunk = engine.chunk(prepared[index].ordered, begin, end)
+            out[offsets[index] + begin : offsets[index] + end] = chunk.features
+
+        pieces = [(k, *span) for k, prepare in enumerate(prepared) for span in _spans(prepare.ordered.n_centers)]
+        for _ in map_chunks(work, pieces, self.threads if len(pieces) > 1 else 1):
+            continue
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return names ``l<l> <channel><n> <channel'><n'>``; channels are elements, or c0, c1, ... where mixed."""
+        engine = self._fitted()
+        if self.channels is None:
+            labels = [chemical_symbols[z] for z in self.species_]
+        else:
+            labels = [f"c{q}" for q in range(engine.n_channels)]
+        combined = [f"{label}:{n}" for label in labels for n in range(engine.basis.n_max)]
+        return np.array(
+            [
+                f"l{degree} {combined[k]} {combined[k2]}"
+                for degree in range(engine.basis.l_max + 1)
+                for k in range(len(combined))
+                for k2 in range(k, len(combined))
+            ],
+            dtype=object,
+        )
+
+    def vjp(self, atoms: Atoms, cotangent: ArrayLike, centers: Centers = None) -> Gradient:
+        """Return the gradient of sum(cotangent * transform(atoms, centers)), never forming the derivatives.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        cotangent : array, shape (n_rows, n_features)
+        centers : array, optional
+            As for :meth:`transform`.
+        """
+        engine = self._fitted()
+        prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
+        ordered = prepared.ordered
+        weights = self._checked("cotangent", cotangent, (self._n_rows(ordered), engine.n_features))
+        averaged = self._averaged_cotangent(ordered, weights) if self.average == "inner" else None
+
+        def work(span: tuple[int, int]) -> tuple[int, int, NDArray[np.floating]]:
+            begin, end = span
+            first, last = engine.pair_range(ordered, begin, end)
+            gradient = np.empty((last - first, 3), dtype=self.dtype)
+            if averaged is not None:
+                engine.density_vjp(ordered, begin, end, np.tile(averaged, end - begin), gradient)
+            else:
+                share = weights[begin:end] if self.average is None else weights / ordered.n_centers
+                chunk = engine.chunk(ordered, begin, end)
+                engine.vjp(ordered, chunk, np.broadcast_to(share, (end - begin, engine.n_features)), gradient)
+            return first, last, gradient
+
+        positions, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
+        on_centers = np.zeros((ordered.n_centers, 3))
+        scratch = np.zeros((len(atoms), 3))
+        for first, last, gradient in map_chunks(work, list(_spans(ordered.n_centers)), self.threads):
+            center = ordered.center[first:last]
+            np.add.at(on_centers, center, -gradient)
+            scratch[:] = 0.0
+            add_pair_gradients(
+                np.zeros_like(center), ordered.neighbor[first:last], ordered.vectors[first:last], gradient,
+                scratch, strain,
+            )  # fmt: skip
+            np.add.at(positions, ordered.neighbor[first:last], gradient)
+        if prepared.free:
+            return Gradient(positions, strain, on_centers)
+        np.add.at(positions, ordered.center_atoms, on_centers)
+        return Gradient(positions, strain)
+
+    def jvp(
+        self,
+        atoms: Atoms,
+        positions: ArrayLike | None = None,
+        strain: ArrayLike | None = None,
+        centers: Centers = None,
+        center_tangent: ArrayLike | None = None,
+    ) -> NDArray[np.floating]:
+        """Return the change of transform(atoms, centers) along a direction.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        positions : array, shape (n_atoms, 3), optional
+            Displacements of the atoms.
+        strain : array, shape (3, 3), optional
+            Homogeneous strain, r -> r (1 + strain).
+        centers : array, optional
+            As for :meth:`transform`.
+        center_tangent : array, shape (n_centers, 3), optional
+            Displacements of centres that are no atoms.
+        """
+        engine = self._fitted()
+        prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
+        ordered = prepared.ordered
+        tangent = self._pair_tangent(prepared, len(atoms), positions, strain, center_tangent)
+        if self.average == "inner":
+            features, density, norms = self._averaged(ordered)
+            change = np.zeros_like(density)
+            for begin, end in _spans(ordered.n_centers):
+                change += engine.density_jvp(ordered, begin, end, tangent).reshape(end - begin, -1).sum(axis=0)
+            change /= ordered.n_centers
+            return engine.power_spectrum_jvp(density, features, norms, change)
+        rows = []
+        for begin, end in _spans(ordered.n_centers):
+            chunk = engine.chunk(ordered, begin, end)
+            change = engine.density_jvp(ordered, begin, end, tangent)
+            rows.append(engine.power_spectrum_jvp(chunk.density, chunk.features, chunk.norms, change))
+        changes = np.concatenate(rows)
+        return changes if self.average is None else changes.mean(axis=0, keepdims=True)
+
+    def derivatives(self, atoms: Atoms, centers: Centers = None) -> SparseDerivatives:
+        """Return the derivatives of transform(atoms, centers), one block per centre and atom that it depends on.
+
+        Prefer :meth:`vjp` where only a gradient is needed: it costs hundreds of times less.
+        """
+        engine = self._fitted()
+        prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
+        return explicit_derivatives(engine, prepared.ordered, prepared.free, self.average)
+
+    def _prepare(self, atoms: Atoms, centers: Centers, name: str) -> "_Prepared":
+        engine = self._fitted()
+        codes = element_codes(atoms, self.species_, name)
+        if centers is None:
+            chosen: NDArray[Any] = np.arange(len(atoms))
+        else:
+            chosen = np.asarray(centers)
+        if chosen.ndim == 2 and chosen.shape[1] == 3 and np.issubdtype(chosen.dtype, np.number):
+            points = chosen.astype(np.float64)
+            pairs = neighbor_pairs(atoms, engine.cutoff.cutoff, points)
+            ordered = engine.sort(pairs, codes, np.full(len(points), -1, dtype=np.int64))
+            return _Prepared(ordered, free=True)
+        if chosen.ndim != 1 or not (chosen.size == 0 or np.issubdtype(chosen.dtype, np.integer)):
+            raise InputError(
+                f"{name}: centers has shape {chosen.shape} and type {chosen.dtype}; give atom indices (n,) or positions (n, 3)"
+            )
+        if chosen.size and (chosen.min() < -len(atoms) or chosen.max() >= len(atoms)):
+            raise InputError(f"{name}: centers names atom {chosen.max()}, but there are {len(atoms)} atoms")
+        chosen = chosen.astype(np.int64) % len(atoms)
+        pairs = neighbor_pairs(atoms, engine.cutoff.cutoff)
+        ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)))
+        return _Prepared(_subset(ordered, chosen, engine.n_elements), free=False)
+
+    def _n_rows(self, ordered: SortedPairs) -> int:
+        return ordered.n_centers if self.average is None else 1
+
+    def _averaged(
+        self, ordered: SortedPairs
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+        """Return (features (1, n), mean density, norm) of a structure; the last two only for the inner average."""
+        engine = self._fitted()
+        if ordered.n_centers == 0:
+            raise InputError("an average needs at least one centre")
+        if self.average == "outer":
+            total = np.zeros(engine.n_features, dtype=self.dtype)
+            for begin, end in _spans(ordered.n_centers):
+                total += engine.chunk(ordered, begin, end).features.sum(axis=0)
+            empty = np.empty(0, dtype=self.dtype)
+            return (total / ordered.n_centers)[None], empty, empty
+        mean: NDArray[np.floating] | None = None
+        for begin, end in _spans(ordered.n_centers):
+            part = engine.density(ordered, begin, end).reshape(end - begin, -1).sum(axis=0)
+            mean = part if mean is None else mean + part
+        density = np.asarray(mean / ordered.n_centers, dtype=self.dtype)
+        features, norms = engine.power_spectrum(density, 1)
+        return features, density, norms
+
+    def _averaged_cotangent(
+        self, ordered: SortedPairs, weights: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        features, density, norms = self._averaged(ordered)
+        gradient = self._fitted().power_spectrum_vjp(density, features, norms, weights)
+        return gradient / ordered.n_centers
+
+    def _pair_tangent(
+        self,
+        prepared: "_Prepared",
+        n_atoms: int,
+        positions: ArrayLike | None,
+        strain: ArrayLike | None,
+        center_tangent: ArrayLike | None,
+    ) -> NDArray[np.floating]:
+        ordered = prepared.ordered
+        tangent = np.zeros((len(ordered.center), 3))
+        if positions is not None:
+            moved = self._checked("positions", positions, (n_atoms, 3))
+            tangent += moved[ordered.neighbor]
+            if not prepared.free:
+                tangent -= moved[ordered.center_atoms[ordered.center]]
+        if strain is not None:
+            tangent += ordered.vectors @ self._checked("strain", strain, (3, 3))
+        if center_tangent is not None:
+            if not prepared.free:
+                raise InputError("center_tangent needs centers given as positions; atoms move with positions=")
+            tangent -= self._checked("center_tangent", center_tangent, (ordered.n_centers, 3))[ordered.center]
+        return tangent
+
+    def _checked(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]:
+        array = np.asarray(values, dtype=self.dtype)
+        if array.shape != shape:
+            raise InputError(f"{name} has shape {array.shape}; expected {shape}")
+        if not np.isfinite(array).all():
+            raise InputError(f"{name} contains NaN or infinite numbers")
+        return array
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Sorted pairs of a structure, and whether its centres are points that move on their own."""
+
+    ordered: SortedPairs
+    free: bool
+
+
+def _choice(option: str, name: str, known: dict[str, Any]) -> Any:
+    if name not in known:
+        raise InputError(f"{option} = {name!r}: give one of {', '.join(known)}")
+    return known[name]
+
+
+def _spans(n_centers: int) -> Iterator[tuple[int, int]]:
+    for begin in range(0, n_centers, CHUNK):
+        yield begin, min(begin + CHUNK, n_centers)
+
+
+def _per_structure(centers: Any, n_structures: int) -> list[Centers]:
+    if centers is None:
+        return [None] * n_structures
+    listed = list(centers)
+    if len(listed) != n_structures:
+        raise InputError(f"centers has {len(listed)} entries for {n_structures} structures; give one entry for each")
+    return listed
+
+
+def _subset(ordered: SortedPairs, chosen: NDArray[np.int64], n_elements: int) -> SortedPairs:
+    """Return the pairs of the chosen centres only, in that order."""
+    if len(chosen) == ordered.n_centers and np.array_equal(chosen, np.arange(len(chosen))):
+        return ordered
+    starts = ordered.first[chosen * n_elements]
+    counts = ordered.first[(chosen + 1) * n_elements] - starts
+    shift = np.cumsum(counts) - counts
+    pick = np.repeat(starts - shift, counts) + np.arange(counts.sum())
+    segments = (chosen[:, None] * n_elements + np.arange(n_elements)).ravel()
+    sizes = ordered.first[segments + 1] - ordered.first[segments]
+    return SortedPairs(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.repeat(np.arange(len(chosen)), counts),
+        ordered.neighbor[pick],
+        ordered.element[pick],
+        ordered.vectors[pick],
+        ordered.center_elements[chosen],
+        ordered.center_atoms[chosen],
+    )

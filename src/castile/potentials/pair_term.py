@@ -1,0 +1,144 @@
+"""The pair term: E = sum over bonds of f(r) sum_s w_s exp(-(r - r_s)^2 / 2 theta^2), one set of points per pair of elements."""
+
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.descriptors.cutoffs import CutoffFunction
+from castile.numerics.pair_functions import pair_rows, tabulated_pair_response
+from castile.potentials.environment import Environment, Response, Rows
+
+_POWERS = 6
+_STEP = 0.02
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairTerm:
+    """Squared-exponential kernel of pair distances, multiplied by a cutoff function.
+
+    Parameters
+    ----------
+    name : str
+    elements : tuple of int
+        Atomic numbers.
+    cutoff_function : CutoffFunction
+        f(r).
+    theta : float
+        Length scale of the kernel, Angstrom.
+    points : ndarray, shape (n_kinds, n_points)
+        Distances r_s of the sparse points of each unordered pair of elements, in the order of :attr:`kinds`.
+    """
+
+    name: str
+    elements: tuple[int, ...]
+    cutoff_function: CutoffFunction
+    theta: float
+    points: Array
+    _kind_of: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        lookup = np.full((120, 120), -1, dtype=np.int64)
+        for kind, (a, b) in enumerate(self.kinds):
+            lookup[a, b] = lookup[b, a] = kind
+        object.__setattr__(self, "_kind_of", lookup)
+
+    @property
+    def kinds(self) -> list[tuple[int, int]]:
+        """Unordered pairs of atomic numbers."""
+        return list(combinations_with_replacement(self.elements, 2))
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Angstrom."""
+        return self.cutoff_function.cutoff
+
+    @property
+    def n_columns(self) -> int:
+        """Number of weights."""
+        return int(self.points.size)
+
+    def blocks(self) -> list[tuple[str, slice]]:
+        """Return (label, columns) of the parts whose prior covariance is independent of the others'."""
+        n_points = self.points.shape[1]
+        return [
+            (f"{self.name}/{a}-{b}", slice(kind * n_points, (kind + 1) * n_points))
+            for kind, (a, b) in enumerate(self.kinds)
+        ]
+
+    def gram(self, columns: slice) -> Array:
+        """Return K_mm of unit amplitude between the sparse points in ``columns``."""
+        points = self.points.ravel()[columns]
+        return np.exp(-0.5 * ((points[:, None] - points[None, :]) / self.theta) ** 2)
+
+    def basis(self, kind: int, r: Array) -> tuple[Array, Array]:
+        """Return B_s(r) = f(r) k(r, r_s) and its derivative, (n_r, n_points) each; r in Angstrom."""
+        scaled = (r[:, None] - self.points[kind]) / self.theta
+        kernel = np.exp(-0.5 * scaled**2)
+        cut, slope = self.cutoff_function.values(r), self.cutoff_function.derivatives(r)
+        return kernel * cut[:, None], kernel * (slope[:, None] - cut[:, None] * scaled / self.theta)
+
+    def add_rows(self, environment: Environment, rows: Rows) -> None:
+        """Add the training rows of a structure; rows of one kind that are not wanted have length zero."""
+        pairs, numbers = environment.pairs, environment.numbers
+        distances = np.linalg.norm(pairs.vectors, axis=1)
+        kinds = self._kind_of[numbers[pairs.center], numbers[pairs.neighbor]]
+        kinds[distances >= self.cutoff] = -1
+        for kind, (_, columns) in enumerate(self.blocks()):
+            chosen = np.flatnonzero(kinds == kind)
+            if not chosen.size:
+                continue
+            values, slopes = self.basis(kind, distances[chosen])
+            pair_rows(
+                pairs.center[chosen],
+                pairs.neighbor[chosen],
+                pairs.vectors[chosen],
+                values,
+                slopes,
+                rows.energy[columns],
+                rows.forces[:, columns],
+                rows.virial[:, columns],
+            )
+
+    def add_response(
+        self, environment: Environment, weights: Array, response: Response, threads: int = 1
+    ) -> None:
+        """Add energies, forces and virial of the term, given its weights (n_columns,)."""
+        pairs, numbers = environment.pairs, environment.numbers
+        table, start, step = self._table(weights)
+        tabulated_pair_response(
+            pairs.center,
+            pairs.neighbor,
+            pairs.vectors,
+            self._kind_of[numbers[pairs.center], numbers[pairs.neighbor]],
+            table,
+            start,
+            step,
+            self.cutoff,
+            response.energies,
+            response.forces,
+            response.virial,
+        )
+
+    def _table(self, weights: Array) -> tuple[Array, float, float]:
+        """Return quintic polynomials of all pair potentials, with nodes at the start of the cutoff."""
+        cached = self.__dict__.get("_tabulated")
+        if cached is not None and np.array_equal(cached[0], weights):
+            return cached[1]
+        width = self.cutoff_function.width
+        step = width / np.ceil(width / _STEP)
+        n_intervals = int(self.cutoff / step)
+        start = self.cutoff - n_intervals * step
+        nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_POWERS) + 0.5) / _POWERS)
+        radii = (start + step * (np.arange(n_intervals)[:, None] + nodes)).ravel()
+        fit = np.linalg.inv(np.vander(nodes, increasing=True))
+        table = np.empty((len(self.kinds), n_intervals, _POWERS))
+        for kind, (_, columns) in enumerate(self.blocks()):
+            potential = self.basis(kind, radii)[0] @ weights[columns]
+            table[kind] = potential.reshape(n_intervals, _POWERS) @ fit.T
+        tabulated = (table, start, step)
+        object.__setattr__(self, "_tabulated", (weights.copy(), tabulated))
+        return tabulated

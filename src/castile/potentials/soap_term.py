@@ -1,0 +1,187 @@
+"""The many-body term: E = sum_i sum_s w_s (p_i . p_s)^zeta over the sparse points s of the element of atom i."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
+from castile.execution.threads import map_chunks
+from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows, weigh_powers
+from castile.numerics.pair_sorting import add_pair_gradients
+from castile.potentials.environment import Environment, Response, Rows
+
+_BLOCK_BYTES = 24_000_000
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SoapTerm:
+    """SOAP kernel term with its sparse points.
+
+    Parameters
+    ----------
+    name : str
+    engine : SoapEngine
+    elements : tuple of int
+        Atomic numbers in the order of the engine's element index.
+    zeta : float
+        Exponent of the kernel.
+    sparse_points : ndarray, shape (n_sparse, n_features)
+        Power spectra of the sparse points, sorted by element.
+    counts : tuple of int
+        Number of sparse points of each element.
+    """
+
+    name: str
+    engine: SoapEngine
+    elements: tuple[int, ...]
+    zeta: float
+    sparse_points: Array
+    counts: tuple[int, ...]
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Angstrom."""
+        return self.engine.cutoff.cutoff
+
+    @property
+    def n_columns(self) -> int:
+        """Number of weights."""
+        return len(self.sparse_points)
+
+    def columns(self, element: int) -> slice:
+        """Return the columns of the sparse points of an element index."""
+        start = sum(self.counts[:element])
+        return slice(start, start + self.counts[element])
+
+    def blocks(self) -> list[tuple[str, slice]]:
+        """Return (label, columns) of the parts whose prior covariance is independent of the others'."""
+        return [(f"{self.name}/{z}", self.columns(e)) for e, z in enumerate(self.elements)]
+
+    def gram(self, columns: slice) -> Array:
+        """Return K_mm of unit amplitude between the sparse points in ``columns``."""
+        points = self.sparse_points[columns]
+        return np.maximum(points @ points.T, 0.0) ** self.zeta
+
+    def sorted_pairs(self, environment: Environment) -> SortedPairs:
+        """Return the pairs of a structure with its centres sorted by element."""
+        return sort_by_element(self.engine, self.elements, environment)
+
+    def add_response(
+        self, environment: Environment, weights: Array, response: Response, threads: int = 1
+    ) -> None:
+        """Add energies, forces and virial of the term, given its weights (n_columns,)."""
+        ordered = self.sorted_pairs(environment)
+        weights = weights.astype(self.engine.dtype, copy=False)
+
+        def work(piece: tuple[int, int, int]) -> tuple[tuple[int, int, int], Array, Array]:
+            return piece, *self._chunk_response(ordered, piece, weights)
+
+        pieces = list(element_chunks(ordered.center_elements, len(self.elements)))
+        parallel = threads if len(pieces) > 1 else 1
+        for (begin, end, _), energies, gradient in map_chunks(work, pieces, parallel):
+            atoms = ordered.center_atoms[begin:end]
+            response.energies[atoms] += energies
+            first, last = self.engine.pair_range(ordered, begin, end)
+            add_pair_gradients(
+                ordered.center_atoms[ordered.center[first:last]],
+                ordered.neighbor[first:last],
+                ordered.vectors[first:last],
+                gradient,
+                response.forces,
+                response.virial,
+            )
+
+    def _chunk_response(
+        self, ordered: SortedPairs, piece: tuple[int, int, int], weights: Array
+    ) -> tuple[Array, Array]:
+        begin, end, element = piece
+        chunk = self.engine.chunk(ordered, begin, end)
+        columns = self.columns(element)
+        points = self.sparse_points[columns]
+        dots = chunk.features @ points.T
+        powers = np.empty_like(dots)
+        raise_dots(dots, self.zeta, powers)
+        energies = np.empty(end - begin, dtype=dots.dtype)
+        weigh_powers(dots, powers, weights[columns], self.zeta, energies)
+        first, last = self.engine.pair_range(ordered, begin, end)
+        gradient = np.empty((last - first, 3), dtype=dots.dtype)
+        self.engine.vjp(ordered, chunk, powers @ points, gradient)
+        return energies, gradient
+
+    def add_rows(self, environment: Environment, rows: Rows) -> None:
+        """Add the training rows of a structure; rows of one kind that are not wanted have length zero."""
+        ordered = self.sorted_pairs(environment)
+        for begin, end, element in element_chunks(ordered.center_elements, len(self.elements)):
+            columns = self.columns(element)
+            if columns.start == columns.stop:
+                continue
+            points = self.sparse_points[columns]
+            chunk = self.engine.chunk(ordered, begin, end)
+            dots = chunk.features @ points.T
+            powers = np.empty_like(dots)
+            raise_dots(dots, self.zeta, powers)
+            rows.energy[columns] += np.einsum("is,is->s", powers, dots)
+            if len(rows.forces) or len(rows.virial):
+                self._add_derivative_rows(ordered, chunk, points, dots, powers, columns, rows)
+
+    def _add_derivative_rows(
+        self,
+        ordered: SortedPairs,
+        chunk: Chunk,
+        points: Array,
+        dots: Array,
+        powers: Array,
+        columns: slice,
+        rows: Rows,
+    ) -> None:
+        norms = np.where(chunk.norms > 0.0, chunk.norms, np.inf)
+        scale = norms if self.engine.normalize else np.ones_like(norms)
+        factors = powers * (self.zeta / scale)[:, None]
+        first, last = self.engine.pair_range(ordered, chunk.begin, chunk.end)
+        width = 3 * 8 * max(self.engine.n_features, len(points))
+        step = max(1, _BLOCK_BYTES // width)
+        for start in range(first, last, step):
+            stop = min(start + step, last)
+            changes = self.engine.pair_derivatives(ordered, chunk, start, stop)
+            local = ordered.center[start:stop] - chunk.begin
+            if self.engine.normalize:
+                spectra = chunk.features[local]
+                along = np.einsum("paf,pf->pa", changes.reshape(len(local), 3, -1), spectra).ravel()
+            else:
+                along = np.zeros(3 * len(local))
+            scatter_kernel_rows(
+                changes @ points.T,
+                along,
+                dots,
+                factors,
+                local,
+                ordered.center_atoms[chunk.begin : chunk.end],
+                ordered.neighbor[start:stop],
+                ordered.vectors[start:stop],
+                rows.forces[:, columns],
+                rows.virial[:, columns],
+            )
+
+
+def sort_by_element(engine: SoapEngine, elements: tuple[int, ...], environment: Environment) -> SortedPairs:
+    """Return the pairs of a structure sorted by centre and neighbour element, centres sorted by element."""
+    lookup = np.full(120, -1, dtype=np.int64)
+    lookup[list(elements)] = np.arange(len(elements))
+    codes = lookup[environment.numbers]
+    atoms = np.argsort(codes, kind="stable")
+    return engine.sort(environment.pairs, codes, codes[atoms], atoms)
+
+
+def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (begin, end, element) of at most ``CHUNK`` centres of one element; centres are sorted by element."""
+    bounds = np.searchsorted(center_elements, np.arange(n_elements + 1))
+    for element in range(n_elements):
+        for begin in range(bounds[element], bounds[element + 1], CHUNK):
+            yield begin, min(begin + CHUNK, int(bounds[element + 1])), element
+
+
+ProgressCallback = Callable[[float], None]
