@@ -5,9 +5,12 @@ import pytest
 from ase import Atoms
 from sklearn.base import clone
 
+from castile.descriptors.base import Descriptor
 from castile.descriptors.distance_matrices import CoulombMatrix
+from castile.descriptors.radial_scaling import Willatt2018
 from castile.descriptors.rdf import RadialDistribution
 from castile.descriptors.registry import DESCRIPTORS
+from castile.descriptors.soap import SOAP
 from castile.errors import InputError
 
 MOLECULES = [
@@ -30,6 +33,15 @@ CASES = {
         CRYSTALS,
     ),
     "RadialDistribution: molecules": (RadialDistribution(cutoff=3.0, n_bins=9, sigma=0.4), MOLECULES),
+    "SOAP: defaults": (SOAP(cutoff=3.5, n_max=4, l_max=3), CRYSTALS),
+    "SOAP: equispaced, mixed, inner average": (
+        SOAP(3.5, 4, 3, radial_basis="equispaced", channels=1, average="inner", cutoff_function="smooth"),
+        CRYSTALS,
+    ),
+    "SOAP: scaled, not normalized, outer average": (
+        SOAP(3.0, 3, 2, radial_scaling=Willatt2018(1.0, 2.0, 4.0), normalize=False, average="outer"),
+        MOLECULES,
+    ),
     "CoulombMatrix": (CoulombMatrix(n_atoms_max=6), MOLECULES),
 }
 each_case = pytest.mark.parametrize(("descriptor", "structures"), CASES.values(), ids=CASES)
@@ -38,87 +50,86 @@ STEP = 1e-4
 
 def test_every_descriptor_has_a_case():
     assert {type(descriptor) for descriptor, _ in CASES.values()} == set(DESCRIPTORS)
+    assert set(Descriptor.__subclasses__()) == set(DESCRIPTORS)
 
 
-def _along(descriptor, structures, displacements, strain):
+def _moved(atoms, positions, strain, step):
+    """Atoms after ``step`` times a displacement and a strain."""
+    copy = atoms.copy()
+    copy.positions = atoms.positions + step * (positions + atoms.positions @ strain)
+    copy.set_cell(atoms.cell.array @ (np.eye(3) + step * strain))
+    return copy
+
+
+def _change(descriptor, atoms, positions, strain):
     """Change of the features along a motion, fourth-order central difference."""
-    features = []
-    for sign in (2, 1, -1, -2):
-        moved, atom = [], 0
-        for atoms, strain_of_one in zip(structures, strain, strict=True):
-            copy = atoms.copy()
-            copy.positions += sign * STEP * displacements[atom : atom + len(atoms)]
-            copy.set_cell(copy.cell.array @ (np.eye(3) + sign * STEP * strain_of_one))
-            copy.positions += sign * STEP * atoms.positions @ strain_of_one
-            moved.append(copy)
-            atom += len(atoms)
-        features.append(descriptor.transform(moved))
+    features = [descriptor.transform(_moved(atoms, positions, strain, k * STEP)) for k in (2, 1, -1, -2)]
     return (-features[0] + 8 * features[1] - 8 * features[2] + features[3]) / (12 * STEP)
 
 
-def _motion(structures, seed):
+def _motion(atoms, seed):
     rng = np.random.default_rng(seed)
-    n_atoms = sum(len(atoms) for atoms in structures)
-    return rng.normal(size=(n_atoms, 3)), rng.normal(scale=0.3, size=(len(structures), 3, 3))
+    return rng.normal(size=(len(atoms), 3)), rng.normal(scale=0.3, size=(3, 3))
 
 
 @each_case
 def test_jvp_equals_finite_differences(descriptor, structures):
     descriptor = clone(descriptor).fit(structures)
-    displacements, strain = _motion(structures, 0)
-    expected = _along(descriptor, structures, displacements, strain)
-    ours = descriptor.jvp(structures, displacements, strain)
-    assert np.abs(expected).max() > 1e-3
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+    for atoms in structures:
+        positions, strain = _motion(atoms, 0)
+        nothing = np.zeros((3, 3))
+        for moved, strained in ((positions, strain), (positions, nothing), (0.0 * positions, strain)):
+            expected = _change(descriptor, atoms, moved, strained)
+            ours = descriptor.jvp(atoms, moved, strained)
+            assert np.abs(expected).max() > 1e-4
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+        np.testing.assert_array_equal(
+            descriptor.jvp(atoms, positions=positions), descriptor.jvp(atoms, positions, nothing)
+        )
 
 
 @each_case
 def test_vjp_is_the_transpose_of_jvp(descriptor, structures):
     descriptor = clone(descriptor).fit(structures)
-    displacements, strain = _motion(structures, 1)
-    cotangent = np.random.default_rng(2).normal(size=descriptor.transform(structures).shape)
-    gradients = descriptor.vjp(structures, cotangent)
-    backward = (gradients.positions * displacements).sum() + (gradients.strain * strain).sum()
-    forward = (cotangent * descriptor.jvp(structures, displacements, strain)).sum()
-    assert backward == pytest.approx(forward, rel=1e-11)
+    for atoms in structures:
+        positions, strain = _motion(atoms, 1)
+        cotangent = np.random.default_rng(2).normal(size=descriptor.transform(atoms).shape)
+        gradient = descriptor.vjp(atoms, cotangent)
+        backward = (gradient.positions * positions).sum() + (gradient.strain * strain).sum()
+        forward = (cotangent * descriptor.jvp(atoms, positions, strain)).sum()
+        assert backward == pytest.approx(forward, rel=1e-10)
 
 
 @each_case
-def test_dense_derivatives_equal_vjp(descriptor, structures):
+def test_explicit_derivatives_equal_vjp(descriptor, structures):
     descriptor = clone(descriptor).fit(structures)
     for atoms in structures:
-        dense = descriptor.derivatives(atoms)
-        np.testing.assert_array_equal(dense.values, descriptor.transform(atoms))
-        cotangent = np.random.default_rng(3).normal(size=dense.values.shape)
-        gradients = descriptor.vjp(atoms, cotangent)
-        scale = np.abs(gradients.positions).max()
-        np.testing.assert_allclose(
-            np.einsum("riaf,rf->ia", dense.positions, cotangent), gradients.positions, atol=1e-12 * scale
-        )
-        np.testing.assert_allclose(
-            np.einsum("rabf,rf->ab", dense.strain, cotangent), gradients.strain[0], atol=1e-11 * scale
-        )
+        explicit = descriptor.derivatives(atoms)
+        cotangent = np.random.default_rng(3).normal(size=descriptor.transform(atoms).shape)
+        gradient = descriptor.vjp(atoms, cotangent)
+        scale = np.abs(gradient.positions).max()
+        positions = np.einsum("riaf,rf->ia", explicit.dense(len(atoms)), cotangent)
+        np.testing.assert_allclose(positions, gradient.positions, atol=1e-11 * scale)
+        strain = np.einsum("rabf,rf->ab", explicit.strain, cotangent)
+        np.testing.assert_allclose(strain, gradient.strain, atol=1e-11 * scale)
+        assert len(np.unique(explicit.row * len(atoms) + explicit.atom)) == len(explicit.row)
 
 
 @each_case
-def test_translation_rotation_reflection_and_species_order(descriptor, structures):
+def test_translation_rotation_reflection_and_order_of_atoms(descriptor, structures):
     descriptor = clone(descriptor).fit(structures)
     rotation, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))
     rotation *= -np.linalg.det(rotation)  # improper: a reflection as well
     shift = np.array([0.3, -1.1, 0.7])
     for atoms in structures:
         expected = descriptor.transform(atoms)
+        scale = np.abs(expected).max()
         turned = atoms.copy()
         turned.set_cell(atoms.cell.array @ rotation)
         turned.positions = (atoms.positions + shift) @ rotation
-        np.testing.assert_allclose(
-            descriptor.transform(turned), expected, atol=1e-10 * np.abs(expected).max()
-        )
-        swapped = descriptor.transform(atoms[::-1])
-        by_atom = len(expected) > 1
-        np.testing.assert_allclose(
-            swapped[:: -1 if by_atom else 1], expected, atol=1e-10 * np.abs(expected).max()
-        )
+        np.testing.assert_allclose(descriptor.transform(turned), expected, atol=1e-10 * scale)
+        reordered = expected if len(expected) == 1 else expected[::-1]
+        np.testing.assert_allclose(descriptor.transform(atoms[::-1]), reordered, atol=1e-10 * scale)
 
 
 @each_case
@@ -135,18 +146,23 @@ def test_one_structure_or_many_and_feature_names(descriptor, structures):
 @each_case
 def test_bad_input_is_named(descriptor, structures):
     descriptor = clone(descriptor).fit(structures)
-    with pytest.raises(InputError, match="no structures"):
-        descriptor.transform([])
+    assert descriptor.transform([]).shape == (0, descriptor.transform(structures).shape[1])
     with pytest.raises(InputError, match="structure 1 is a str"):
         descriptor.transform([structures[0], "CO2"])
     broken = structures[0].copy()
     broken.positions[1, 2] = np.nan
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="structure 0: atom 1"):
         descriptor.transform(broken)
     with pytest.raises(InputError, match="cotangent has shape"):
-        descriptor.vjp(structures, np.zeros((1, 1)))
-    with pytest.raises(InputError, match="displacements has shape"):
-        descriptor.jvp(structures, np.zeros((1, 3)))
+        descriptor.vjp(structures[0], np.zeros((1, 1)))
+    with pytest.raises(InputError, match="positions has shape"):
+        descriptor.jvp(structures[0], np.zeros((1, 3)))
+    with pytest.raises(InputError, match="strain has shape"):
+        descriptor.jvp(structures[0], strain=np.zeros(6))
+    with pytest.raises(InputError, match="NaN"):
+        descriptor.jvp(structures[0], strain=np.full((3, 3), np.nan))
+    with pytest.raises(InputError, match="give structures"):
+        type(descriptor)().fit([])
 
 
 def test_rdf_counts_the_shells_of_a_crystal():
@@ -176,7 +192,7 @@ def test_rdf_is_smooth_through_the_cutoff():
 
 def test_rdf_refuses_unknown_species_and_bad_parameters():
     rdf = RadialDistribution().fit(CRYSTALS)
-    with pytest.raises(InputError, match="structure 0: atom 0 is C"):
+    with pytest.raises(InputError, match="structure 0: element C"):
         rdf.transform(MOLECULES[0])
     for bad in (
         {"sigma": 0.0},

@@ -1,36 +1,55 @@
 """Radial distribution function as a descriptor: how many neighbours of each element at each distance."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from castile.descriptors.arguments import checked_array
+from castile.descriptors.base import (
+    Descriptor,
+    Gradient,
+    SparseDerivatives,
+    as_structures,
+    discover_species,
+    element_codes,
+    species_numbers,
+)
 from castile.descriptors.cutoffs import SmoothCutoff
-from castile.descriptors.derivatives import Derivatives, Gradients, as_structures, checked_array
 from castile.errors import InputError
 from castile.structures.neighbors import neighbor_pairs
 
 
 @dataclass(frozen=True)
-class _RoutedPairs:
-    """Pairs of one structure; ``routing`` (n_rows * n_channels, n_pairs) adds them to the feature blocks."""
+class _ChannelPairs:
+    """Pairs of one structure with the row and the channel (block of features) that each one adds to."""
 
     center: NDArray[np.int64]
     neighbor: NDArray[np.int64]
     vectors: NDArray[np.float64]
     distances: NDArray[np.float64]
-    routing: csr_array
+    row: NDArray[np.int64]
+    channel: NDArray[np.int64]
     n_rows: int
+    n_channels: int
+    weight: float
+
+    def routing(self) -> csr_array:
+        """Matrix (n_rows * n_channels, n_pairs) that adds pairs to their channels."""
+        n_pairs = len(self.row)
+        target = self.row * self.n_channels + self.channel
+        shape = (self.n_rows * self.n_channels, n_pairs)
+        return csr_array((np.full(n_pairs, self.weight), (target, np.arange(n_pairs))), shape=shape)
 
 
-class RadialDistribution(TransformerMixin, BaseEstimator):
+class RadialDistribution(Descriptor):
     r"""Smeared, partial radial distribution function.
 
     .. math:: g_{s s'}(R) = \frac{1}{N} \sum_{i \in s} \sum_{j \in s'} f(r_{ij})\,
@@ -50,8 +69,8 @@ class RadialDistribution(TransformerMixin, BaseEstimator):
         Gaussian smearing, Angstrom.
     width : float
         Length over which :math:`f` takes pairs to zero before the cutoff, Angstrom.
-    species : sequence of str, optional
-        Elements in channel order; those of the structures given to `fit` by default.
+    species : sequence of str or int, optional
+        Elements; those of the structures given to `fit` by default.
     per_atom : bool
         Whether each atom has a row.
     shell : bool
@@ -59,8 +78,8 @@ class RadialDistribution(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    species_ : tuple of str
-        Elements in channel order.
+    species_ : tuple of int
+        Atomic numbers, ascending: the order of the channels.
     distances_ : ndarray, shape (n_bins,)
         The distances :math:`R`, Angstrom.
     """
@@ -71,7 +90,7 @@ class RadialDistribution(TransformerMixin, BaseEstimator):
         n_bins: int = 60,
         sigma: float = 0.1,
         width: float = 1.0,
-        species: tuple[str, ...] | list[str] | None = None,
+        species: Sequence[str | int] | None = None,
         per_atom: bool = False,
         shell: bool = False,
     ) -> None:
@@ -83,29 +102,32 @@ class RadialDistribution(TransformerMixin, BaseEstimator):
         self.per_atom = per_atom
         self.shell = shell
 
-    def fit(self, structures: Atoms | Iterable[Atoms], y: object = None) -> "RadialDistribution":
+    def fit(self, structures: Atoms | Iterable[Atoms] | None = None, y: Any = None) -> "RadialDistribution":
         """Check the parameters and settle the elements.
 
         Raises
         ------
         InputError
-            If a parameter is out of range or an element unknown.
+            If a parameter is out of range, an element unknown, or neither structures nor species are given.
         """
         self._cutoff_function = SmoothCutoff(self.cutoff, self.width)
         if not (np.isfinite(self.sigma) and self.sigma > 0):
             raise InputError(f"sigma = {self.sigma} A must be a positive number")
         if not isinstance(self.n_bins, (int, np.integer)) or self.n_bins < 1:
             raise InputError(f"n_bins = {self.n_bins!r} must be an integer of at least 1")
-        if self.species is None:
-            numbers = {int(z) for atoms in as_structures(structures) for z in atoms.numbers}
-            species = tuple(chemical_symbols[z] for z in sorted(numbers))
+        if self.species is not None:
+            species = species_numbers(self.species)
         else:
-            species = tuple(self.species)
-        unknown = [symbol for symbol in species if symbol not in atomic_numbers]
-        if unknown or not species or len(set(species)) < len(species):
-            raise InputError(f"species = {species} must be different chemical symbols, at least one")
+            species = discover_species(as_structures([] if structures is None else structures))
+        if not species:
+            raise InputError(
+                "RadialDistribution.fit: there are no elements; give structures or species=[...]"
+            )
         self.species_ = species
         self.distances_ = (np.arange(self.n_bins) + 0.5) * self.cutoff / self.n_bins
+        n_species = len(species)
+        self._n_channels = n_species if self.per_atom else n_species * (n_species + 1) // 2
+        self.n_features_out_ = self._n_channels * self.n_bins
         return self
 
     def transform(self, structures: Atoms | Iterable[Atoms]) -> NDArray[np.float64]:
@@ -117,140 +139,111 @@ class RadialDistribution(TransformerMixin, BaseEstimator):
             If a structure has an element that is not among ``species_``.
         """
         check_is_fitted(self, "species_")
-        rows = []
+        rows = [np.empty((0, self.n_features_out_))]
         for index, atoms in enumerate(as_structures(structures)):
-            pairs = self._pairs(atoms, index)
-            rows.append((pairs.routing @ self._profiles(pairs.distances)).reshape(pairs.n_rows, -1))
+            pairs = self._pairs(atoms, f"structure {index}")
+            rows.append((pairs.routing() @ self._profiles(pairs.distances)).reshape(pairs.n_rows, -1))
         return np.concatenate(rows)
 
-    def derivatives(self, atoms: Atoms) -> Derivatives:
-        """Return the features of one structure and their dense derivatives."""
-        check_is_fitted(self, "species_")
-        pairs = self._pairs(atoms, 0)
-        values = (pairs.routing @ self._profiles(pairs.distances)).reshape(pairs.n_rows, -1)
-        slopes = self._slopes(pairs.distances)
-        shape = (len(atoms), 3, pairs.n_rows, values.shape[1])
-        positions, strain = np.zeros(shape), np.zeros((3, 3, *shape[2:]))
-        units = pairs.vectors / pairs.distances[:, None]
-        for b in range(3):
-            along = slopes * units[:, b, None]
-            for a in range(3):
-                strain[a, b] = (pairs.routing @ (along * pairs.vectors[:, a, None])).reshape(shape[2:])
-            for atom in range(len(atoms)):
-                sign = (pairs.neighbor == atom).astype(float) - (pairs.center == atom)
-                positions[atom, b] = (pairs.routing @ (along * sign[:, None])).reshape(shape[2:])
-        return Derivatives(values, np.moveaxis(positions, 2, 0), np.moveaxis(strain, 2, 0))
-
-    def vjp(self, structures: Atoms | Iterable[Atoms], cotangent: ArrayLike) -> Gradients:
-        """Vector-Jacobian product: gradient of ``sum(cotangent * transform(structures))``.
+    def vjp(self, atoms: Atoms, cotangent: ArrayLike) -> Gradient:
+        """Return the gradient of sum(cotangent * transform(atoms)).
 
         Parameters
         ----------
-        structures : Atoms or iterable of Atoms
-            One or many.
-        cotangent : array_like
-            In the shape of ``transform(structures)``.
-
-        Raises
-        ------
-        InputError
-            If the cotangent has another shape.
+        atoms : ase.Atoms
+            One structure.
+        cotangent : array_like, shape (n_rows, n_features)
+            In the shape of ``transform(atoms)``.
         """
-        check_is_fitted(self, "species_")
-        listed = as_structures(structures)
-        n_rows = sum(len(atoms) for atoms in listed) if self.per_atom else len(listed)
-        cotangent = checked_array(cotangent, (n_rows, self._n_features), "cotangent")
-        positions, strain, row = [], [], 0
-        for index, atoms in enumerate(listed):
-            pairs = self._pairs(atoms, index)
-            own = cotangent[row : row + pairs.n_rows].reshape(-1, self.n_bins)
-            row += pairs.n_rows
-            slope = np.einsum("pb,pb->p", self._slopes(pairs.distances), pairs.routing.T @ own)
-            force = (slope / pairs.distances)[:, None] * pairs.vectors
-            gradient = np.zeros((len(atoms), 3))
-            np.add.at(gradient, pairs.neighbor, force)
-            np.subtract.at(gradient, pairs.center, force)
-            positions.append(gradient)
-            strain.append(pairs.vectors.T @ force)
-        return Gradients(np.concatenate(positions), np.stack(strain))
+        pairs = self._pairs(as_structures(atoms)[0], "structure 0")
+        cotangent = checked_array("cotangent", cotangent, (pairs.n_rows, self.n_features_out_))
+        on_pairs = pairs.routing().T @ cotangent.reshape(-1, self.n_bins)
+        slope = np.einsum("pb,pb->p", self._slopes(pairs.distances), on_pairs)
+        on_vectors = (slope / pairs.distances)[:, None] * pairs.vectors
+        positions = np.zeros((len(atoms), 3))
+        np.add.at(positions, pairs.neighbor, on_vectors)
+        np.subtract.at(positions, pairs.center, on_vectors)
+        return Gradient(positions, pairs.vectors.T @ on_vectors)
 
     def jvp(
-        self, structures: Atoms | Iterable[Atoms], displacements: ArrayLike, strain: ArrayLike | None = None
+        self, atoms: Atoms, positions: ArrayLike | None = None, strain: ArrayLike | None = None
     ) -> NDArray[np.float64]:
-        """Jacobian-vector product: change of ``transform(structures)`` per unit of a motion.
+        """Return the change of transform(atoms) along a direction.
 
         Parameters
         ----------
-        structures : Atoms or iterable of Atoms
-            One or many.
-        displacements : array_like, shape (n_atoms of all structures, 3)
-            Angstrom.
-        strain : array_like, shape (n_structures, 3, 3), optional
-            Strain on top of the displacements; none by default.
+        atoms : ase.Atoms
+            One structure.
+        positions : array_like, shape (n_atoms, 3), optional
+            Displacements of the atoms.
+        strain : array_like, shape (3, 3), optional
+            Homogeneous strain, r -> r (1 + strain).
         """
-        check_is_fitted(self, "species_")
-        listed = as_structures(structures)
-        n_atoms = sum(len(atoms) for atoms in listed)
-        displacements = checked_array(displacements, (n_atoms, 3), "displacements")
-        strain = np.zeros((len(listed), 3, 3)) if strain is None else strain
-        strain = checked_array(strain, (len(listed), 3, 3), "strain")
-        rows, atom = [], 0
-        for index, atoms in enumerate(listed):
-            pairs = self._pairs(atoms, index)
-            moved = displacements[atom : atom + len(atoms)]
-            atom += len(atoms)
-            change = moved[pairs.neighbor] - moved[pairs.center] + pairs.vectors @ strain[index]
-            stretch = np.einsum("pa,pa->p", change, pairs.vectors) / pairs.distances
-            rows.append(
-                (pairs.routing @ (self._slopes(pairs.distances) * stretch[:, None])).reshape(pairs.n_rows, -1)
-            )
-        return np.concatenate(rows)
+        pairs = self._pairs(as_structures(atoms)[0], "structure 0")
+        change = np.zeros((len(pairs.row), 3))
+        if positions is not None:
+            moved = checked_array("positions", positions, (len(atoms), 3))
+            change += moved[pairs.neighbor] - moved[pairs.center]
+        if strain is not None:
+            change += pairs.vectors @ checked_array("strain", strain, (3, 3))
+        stretch = np.einsum("pa,pa->p", change, pairs.vectors) / pairs.distances
+        changes = pairs.routing() @ (self._slopes(pairs.distances) * stretch[:, None])
+        return changes.reshape(pairs.n_rows, -1)
 
-    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+    def derivatives(self, atoms: Atoms) -> SparseDerivatives:
+        """Return the derivatives of transform(atoms), one block per row and atom that it depends on."""
+        pairs = self._pairs(as_structures(atoms)[0], "structure 0")
+        n_pairs, n_atoms = len(pairs.row), len(atoms)
+        keys = np.concatenate([pairs.row * n_atoms + pairs.neighbor, pairs.row * n_atoms + pairs.center])
+        blocks, block = np.unique(keys, return_inverse=True)
+        sign = np.repeat([pairs.weight, -pairs.weight], n_pairs)
+        target = block * pairs.n_channels + np.tile(pairs.channel, 2)
+        shape = (len(blocks) * pairs.n_channels, n_pairs)
+        to_blocks = csr_array((sign, (target, np.tile(np.arange(n_pairs), 2))), shape=shape)
+        to_rows = pairs.routing()
+        slopes = self._slopes(pairs.distances)
+        values = np.empty((len(blocks), 3, self.n_features_out_))
+        strain = np.empty((pairs.n_rows, 3, 3, self.n_features_out_))
+        for b in range(3):
+            along = slopes * (pairs.vectors[:, b] / pairs.distances)[:, None]
+            values[:, b] = (to_blocks @ along).reshape(len(blocks), -1)
+            for a in range(3):
+                strain[:, a, b] = (to_rows @ (along * pairs.vectors[:, a, None])).reshape(pairs.n_rows, -1)
+        return SparseDerivatives(blocks // n_atoms, blocks % n_atoms, values, strain)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return names such as "rdf Ga-As 2.45" (distance in Angstrom)."""
         check_is_fitted(self, "species_")
+        symbols = [chemical_symbols[z] for z in self.species_]
         if self.per_atom:
-            channels = list(self.species_)
+            channels = symbols
         else:
-            channels = ["-".join(pair) for pair in combinations_with_replacement(self.species_, 2)]
-        return np.array(
-            [f"rdf {channel} {r:.4g}" for channel in channels for r in self.distances_], dtype=object
-        )
+            channels = ["-".join(pair) for pair in combinations_with_replacement(symbols, 2)]
+        return np.array([f"rdf {name} {r:.5g}" for name in channels for r in self.distances_], dtype=object)
 
-    @property
-    def _n_features(self) -> int:
-        n_species = len(self.species_)
-        return self.n_bins * (n_species if self.per_atom else n_species * (n_species + 1) // 2)
-
-    def _pairs(self, atoms: Atoms, index: int) -> _RoutedPairs:
-        element = np.full(len(chemical_symbols), -1)
-        for s, symbol in enumerate(self.species_):
-            element[atomic_numbers[symbol]] = s
-        species = element[atoms.numbers]
-        if (species < 0).any():
-            atom = int(np.flatnonzero(species < 0)[0])
-            symbol = chemical_symbols[atoms.numbers[atom]]
-            raise InputError(
-                f"structure {index}: atom {atom} is {symbol}, not among the species {self.species_}; "
-                "fit on structures with all elements or pass species"
-            )
+    def _pairs(self, atoms: Atoms, name: str) -> _ChannelPairs:
+        check_is_fitted(self, "species_")
+        codes = element_codes(atoms, self.species_, name)
         pairs = neighbor_pairs(atoms, self.cutoff)
-        n_species, n_pairs = len(self.species_), len(pairs.center)
+        first, second = codes[pairs.center], codes[pairs.neighbor]
         if self.per_atom:
-            n_rows, weight = len(atoms), 1.0
-            target = pairs.center * n_species + species[pairs.neighbor]
-            n_channels = n_species
+            row, channel, n_rows, weight = pairs.center, second, len(atoms), 1.0
         else:
-            n_rows, weight = 1, 1.0 / max(len(atoms), 1)
-            n_channels = n_species * (n_species + 1) // 2
-            low = np.minimum(species[pairs.center], species[pairs.neighbor])
-            high = np.maximum(species[pairs.center], species[pairs.neighbor])
-            target = low * n_species - low * (low - 1) // 2 + high - low
-        routing = csr_array(
-            (np.full(n_pairs, weight), (target, np.arange(n_pairs))), shape=(n_rows * n_channels, n_pairs)
-        )
+            row, n_rows, weight = np.zeros_like(pairs.center), 1, 1.0 / len(atoms)
+            low, high = np.minimum(first, second), np.maximum(first, second)
+            channel = low * len(self.species_) - low * (low - 1) // 2 + high - low
         distances = np.linalg.norm(pairs.vectors, axis=1)
-        return _RoutedPairs(pairs.center, pairs.neighbor, pairs.vectors, distances, routing, n_rows)
+        return _ChannelPairs(
+            pairs.center,
+            pairs.neighbor,
+            pairs.vectors,
+            distances,
+            row,
+            channel,
+            n_rows,
+            self._n_channels,
+            weight,
+        )
 
     def _gaussians(self, r: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return (R - r) / sigma^2 and the Gaussians, each (n_pairs, n_bins)."""
