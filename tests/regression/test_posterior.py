@@ -116,13 +116,14 @@ def test_samples_have_posterior_moments(problem):
 def test_update_equals_fit_on_all_rows(problem):
     """Merging old and new factors is the same as one factor of all rows."""
     merged = []
-    for old, new in zip(problem.factors(slice(0, 20)), problem.factors(slice(20, None)), strict=True):
-        streaming = StreamingQR(old.factor.shape[1] - 1)
-        for part in (old, new):
-            streaming.add(part.factor[:, :-1], part.factor[:, -1])
-        log_sum = old.log_relative_sigma_sum + new.log_relative_sigma_sum
-        if old.n_rows + new.n_rows > 0:
-            merged.append(LabelFactor(old.kind, streaming.factor(), old.n_rows + new.n_rows, log_sum))
+    for kind, rows in problem.rows.items():
+        parts = []
+        for part in (slice(0, 20), slice(20, None)):
+            streaming = StreamingQR(rows.shape[1], kind=kind)
+            streaming.add(rows[part], problem.targets[kind][part], problem.relative[kind][part])
+            parts.append(StreamingQR.unpack(streaming.pack()))
+        parts[0].merge(parts[1])
+        merged.append(parts[0].label_factor())
     updated = solve(merged, problem.blocks(), problem.noises())
     full = solve_problem(problem)
     rows = problem.new_rows(problem.new_points)

@@ -1,6 +1,7 @@
 """Streaming QR against the QR of all rows at once."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,31 @@ def test_pack_round_trip_and_continue(n_rows):
     assert restored.n_rows == n_rows + 50
     factor = restored.factor()
     np.testing.assert_allclose(factor.T @ factor, gram(rows, targets), atol=1e-11)
+
+
+def test_relative_sigmas_divide_rows_and_are_summed():
+    rows, targets = make_rows(60, 7)
+    relative = np.random.default_rng(2).uniform(0.2, 5.0, 60)
+    streaming = StreamingQR(7, kind="force")
+    streaming.add(rows[:25], targets[:25], relative[:25])
+    other = StreamingQR(7, kind="force")
+    other.add(rows[25:], targets[25:], relative[25:])
+    streaming.merge(other)
+    labels = StreamingQR.unpack(streaming.pack()).label_factor()
+    expected = feed(rows / relative[:, None], targets / relative, 60).factor()
+    np.testing.assert_allclose(labels.factor, expected, atol=1e-12)
+    assert labels.log_relative_sigma_sum == pytest.approx(np.sum(np.log(relative)))
+    assert (labels.kind, labels.n_rows) == ("force", 60)
+    with pytest.raises(FitError, match="force noise"):
+        streaming.add(rows, targets, np.zeros(60))
+
+
+def test_wrong_packed_size():
+    rows, targets = make_rows(60, 7)
+    for n_rows in (5, 60):
+        packed = feed(rows[:n_rows], targets[:n_rows], 60).pack()
+        with pytest.raises(FitError, match="sparse points"):
+            StreamingQR.unpack(replace(packed, values=packed.values[:-1]))
 
 
 def test_memory_is_bounded():

@@ -24,12 +24,12 @@ def squared_distances(x, y):
 
 
 def naive_farthest(features, n_select, chosen):
-    chosen = list(chosen)
-    n_initial = len(chosen)
-    while len(chosen) < n_select + n_initial:
-        distances = squared_distances(features, features[chosen]).min(axis=1)
-        chosen.append(int(np.argmax(distances)))
-    return chosen[n_initial:]
+    distances = squared_distances(features, features[list(chosen)]).min(axis=1)
+    picks = []
+    while len(picks) < n_select:
+        picks.append(int(np.argmax(distances)))
+        distances = np.minimum(distances, squared_distances(features, features[picks[-1:]])[:, 0])
+    return picks
 
 
 @pytest.mark.parametrize("name", ALL)

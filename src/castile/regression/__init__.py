@@ -6,6 +6,7 @@ from castile.regression.posterior import Posterior, solve
 from castile.regression.priors import PriorFactor, factor_prior, factor_priors
 from castile.regression.problem import LabelFactor, Noise, PriorBlock
 from castile.regression.streaming_qr import PackedFactor, StreamingQR, merge_tree
+from castile.regression.triangles import pack_triangle, unpack_triangle
 
 __all__ = [
     "EvidenceResult",
@@ -23,5 +24,7 @@ __all__ = [
     "fit_exact",
     "maximize_evidence",
     "merge_tree",
+    "pack_triangle",
     "solve",
+    "unpack_triangle",
 ]

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from castile.errors import FitError
 from castile.regression.lapack import reduce_below_triangle
+from castile.regression.problem import LabelFactor
+from castile.regression.triangles import pack_triangle, unpack_triangle
 
 Float64Array = NDArray[np.float64]
 
@@ -21,12 +23,15 @@ class PackedFactor:
     """A factor without its zeros, for a file: about half the size of the square array.
 
     ``values`` is 1-d: the upper triangle row by row when n_rows > n_columns, else the raw rows. ``n_rows`` is
-    the number of rows that were added, ``n_columns`` does not count the target column.
+    the number of rows that were added, ``n_columns`` does not count the target column. The rest is as in
+    ``LabelFactor``.
     """
 
+    kind: str
     values: Float64Array
     n_rows: int
     n_columns: int
+    log_relative_sigma_sum: float
 
 
 class StreamingQR:
@@ -38,6 +43,8 @@ class StreamingQR:
     3.8 s for 1000, 17 s against 31 s for 3000.) The blocks do not depend on how the rows arrive, so the same
     rows in the same order give the same bits. Until n_columns + 1 rows have been seen the rows themselves are
     kept, which is smaller.
+
+    One object takes rows from one thread at a time; several objects work in parallel and are merged.
 
     Memory: (n_columns + 1)^2 + block_rows (n_columns + 1) numbers, whatever the number of rows.
 
@@ -57,6 +64,7 @@ class StreamingQR:
         self.n_columns = n_columns
         self.kind = kind
         self.n_rows = 0
+        self.log_relative_sigma_sum = 0.0
         self.block_rows = block_rows or min(max(n_columns // 2, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS)
         self._triangle: Float64Array | None = None
         self._full_blocks: list[Float64Array] = []
@@ -69,15 +77,31 @@ class StreamingQR:
         triangle = 0 if self._triangle is None else self._triangle.nbytes
         return triangle + self._block.nbytes + sum(block.nbytes for block in self._full_blocks)
 
-    def add(self, rows: ArrayLike, targets: ArrayLike) -> None:
+    def add(self, rows: ArrayLike, targets: ArrayLike, relative_sigmas: ArrayLike | None = None) -> None:
         """Add rows (b, n_columns) of A and their targets (b,).
 
-        Raises FitError, naming the kind of label, for wrong shapes and for numbers that are not finite;
-        nothing of the batch is added then.
+        Arguments:
+            rows: kernels between labels and sparse points.
+            targets: labels.
+            relative_sigmas: (b,) noise of each label over that of its kind; rows and targets are divided by
+                it and its logarithms are summed for the evidence. Without it they are taken as they are.
+
+        Raises FitError, naming the kind of label, for wrong shapes, for numbers that are not finite and for
+        relative sigmas that are not positive; nothing of the batch is added then.
+
         """
         row_array = np.asarray(rows, dtype=np.float64)
         target_array = np.asarray(targets, dtype=np.float64)
         self._check(row_array, target_array)
+        if relative_sigmas is not None:
+            sigmas = np.asarray(relative_sigmas, dtype=np.float64)
+            if sigmas.shape != target_array.shape or not np.all((sigmas > 0.0) & np.isfinite(sigmas)):
+                raise FitError(
+                    f"{self.kind} noise relative to its kind must be one positive number per label, "
+                    f"got shape {sigmas.shape} and smallest {np.min(sigmas, initial=np.inf)}"
+                )
+            row_array, target_array = row_array / sigmas[:, None], target_array / sigmas
+            self.log_relative_sigma_sum += float(np.sum(np.log(sigmas)))
         self._append(row_array, target_array)
         self.n_rows += len(target_array)
         self._start_triangle()
@@ -101,6 +125,7 @@ class StreamingQR:
             assert self._triangle is not None
             reduce_below_triangle(self._triangle, addend, trapezoid_rows=len(addend))
         self.n_rows = n_rows
+        self.log_relative_sigma_sum += other.log_relative_sigma_sum
         self._start_triangle()
 
     def factor(self) -> Float64Array:
@@ -116,37 +141,33 @@ class StreamingQR:
         signs = np.where(np.diagonal(self._triangle) < 0.0, -1.0, 1.0)
         return self._triangle * signs[:, None]
 
+    def label_factor(self) -> LabelFactor:
+        """The factor with what the evidence and the posterior need to know about it."""
+        return LabelFactor(self.kind, self.factor(), self.n_rows, self.log_relative_sigma_sum)
+
     def pack(self) -> PackedFactor:
         """The factor without its zeros."""
         factor = self.factor()
-        if self._triangle is None:
-            values = factor.ravel()
-        else:
-            values = factor[np.triu_indices(len(factor))]
-        return PackedFactor(values=values, n_rows=self.n_rows, n_columns=self.n_columns)
+        values = factor.ravel() if self._triangle is None else pack_triangle(factor)
+        return PackedFactor(self.kind, values, self.n_rows, self.n_columns, self.log_relative_sigma_sum)
 
     @classmethod
-    def unpack(cls, packed: PackedFactor, *, kind: str = "label", block_rows: int | None = None) -> Self:
+    def unpack(cls, packed: PackedFactor, *, block_rows: int | None = None) -> Self:
         """The inverse of ``pack``; rows can be added to the result. Raises FitError for a wrong length."""
-        streaming = cls(packed.n_columns, kind=kind, block_rows=block_rows)
+        streaming = cls(packed.n_columns, kind=packed.kind, block_rows=block_rows)
         width = packed.n_columns + 1
-        is_triangle = packed.n_rows >= width
-        expected = width * (width + 1) // 2 if is_triangle else packed.n_rows * width
-        values = np.asarray(packed.values, dtype=np.float64)
-        if values.shape != (expected,):
-            raise FitError(
-                f"packed {kind} factor has shape {values.shape}, expected ({expected},) for "
-                f"{packed.n_rows} rows over {packed.n_columns} columns: "
-                "the file does not belong to these sparse points"
-            )
-        if is_triangle:
-            triangle = np.zeros((width, width), order="F")
-            triangle[np.triu_indices(width)] = values
-            streaming._triangle = triangle
+        if packed.n_rows >= width:
+            streaming._triangle = unpack_triangle(packed.values, width)
             streaming.n_rows = packed.n_rows
         else:
-            rows = values.reshape(packed.n_rows, width)
+            if np.size(packed.values) != packed.n_rows * width:
+                raise FitError(
+                    f"packed {packed.kind} factor has {np.size(packed.values)} numbers, expected "
+                    f"{packed.n_rows} rows of {width}: it does not belong to these sparse points"
+                )
+            rows = np.reshape(packed.values, (packed.n_rows, width))
             streaming.add(rows[:, :-1], rows[:, -1])
+        streaming.log_relative_sigma_sum = packed.log_relative_sigma_sum
         return streaming
 
     def _new_block(self) -> Float64Array:

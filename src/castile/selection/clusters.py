@@ -10,7 +10,7 @@ from castile.selection.distances import ROW_CHUNK, FloatArray, IndexArray, Pool,
 from castile.selection.farthest import farthest_points
 
 MAX_ITERATIONS = 20
-MOVED_FRACTION = 1e-3
+MOVED_FRACTION = 1e-2
 """Lloyd's iteration stops when fewer points than this fraction change their cluster."""
 
 
@@ -19,8 +19,9 @@ def kmeans_points(
 ) -> IndexArray:
     """Indices of the members nearest to the centers of n_select clusters (k-means, Lloyd's algorithm).
 
-    Centers start at random distinct points. A cluster whose nearest member is a duplicate of a chosen point,
-    or that is empty, is replaced by the point farthest from all chosen.
+    Centers start at random distinct points; distances to centers are in single precision. A cluster whose
+    nearest member is a duplicate of a chosen point, or that is empty, is replaced by the point farthest from
+    all chosen. (20,000 points, 400 features, 3000 picks: about 10 s on one core.)
 
     Arguments:
         features: (n, d).
@@ -49,8 +50,9 @@ def kmeans_points(
 
 def _nearest_members(pool: Pool, members: IndexArray, start: IndexArray) -> IndexArray:
     """Lloyd's iteration over ``members`` from ``start``; nearest member of each cluster that has any."""
-    points, norms = pool.features[members], pool.norms[members]
-    centers = pool.features[start]
+    points = pool.features[members].astype(np.float32, copy=False)
+    norms = pool.norms[members].astype(np.float32)
+    centers = pool.features[start].astype(np.float32, copy=False)
     labels = np.full(len(points), -1)
     for _ in range(MAX_ITERATIONS):
         new_labels, squared = _assign(points, norms, centers)

@@ -16,9 +16,8 @@ def farthest_points(
     """Indices of points chosen greedily, i = argmax_i min_(j chosen) |p_i - p_j|^2.
 
     Exact, but most of the work is matrix products: distances only fall as points are chosen, so that a point
-    of the current top 512 that is still farther than the 513th was is the farthest of all. The others learn of
-    a batch of picks at once. (20,000 points, 400 features, 3000 picks: 2 to 4 s on one core; one point
-    at a time takes 30 s.)
+    of the current top 512 that is still farther than the 513th was is the farthest of all. The others
+    learn of a batch of picks at once. (20,000 points, 400 features, 3000 picks: 3 s on one core.)
 
     Arguments:
         features: (n, d); for normalized SOAP vectors the squared distance is 2 - 2 p_i . p_j.
