@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from castile.evaluation.tables import Table
 
@@ -95,3 +95,24 @@ def write_json(path: Path, numbers: Mapping[str, object]) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def step_progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress of several steps, one line each: a callable that takes step, what is done, and the total.
+
+    Where stderr is no terminal, each step is one plain line when it ends.
+    """
+    with progress_bar() as progress:
+        tasks: dict[str, TaskID] = {}
+        seen: set[str] = set()
+
+        def report(step: str, done: int, total: int | None) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done, total=total)
+            if progress.disable and total is not None and done >= total and step not in seen:
+                seen.add(step)
+                remark(f"{step}: done")
+
+        yield report

@@ -1,0 +1,96 @@
+"""``castile describe``: SOAP features of structures, written to a file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from castile.cli.options import DataFiles
+
+
+class Average(StrEnum):
+    """Which rows there are: one per atom, or one per structure."""
+
+    off = "off"
+    inner = "inner"
+    outer = "outer"
+
+
+class RadialBasis(StrEnum):
+    """Radial functions."""
+
+    gto = "gto"
+    equispaced = "equispaced"
+
+
+class CutoffFunction(StrEnum):
+    """How the environment ends."""
+
+    cosine = "cosine"
+    smooth = "smooth"
+
+
+class Precision(StrEnum):
+    """Floating-point type of the features."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
+def describe(
+    data: DataFiles,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FEATURES", help="File to write: .npz, .npy or .csv.")
+    ],
+    cutoff: Annotated[float, typer.Option(help="Radius of the environment, Å.")] = 5.0,
+    n_max: Annotated[int, typer.Option(help="Number of radial functions.")] = 8,
+    l_max: Annotated[int, typer.Option(help="Largest angular channel.")] = 6,
+    sigma: Annotated[float, typer.Option(help="Width of the Gaussian on each atom, Å.")] = 0.5,
+    cutoff_width: Annotated[float, typer.Option(help="Length over which the cutoff falls to zero, Å.")] = 0.5,
+    cutoff_function: Annotated[CutoffFunction, typer.Option(help="Form of the cutoff.")] = CutoffFunction.cosine,
+    radial_basis: Annotated[RadialBasis, typer.Option(help="Radial functions.")] = RadialBasis.gto,
+    central_weight: Annotated[float, typer.Option(help="Weight of the central atom's own Gaussian.")] = 1.0,
+    species: Annotated[
+        list[str] | None, typer.Option(metavar="SYMBOL", help="Element to expect; repeat (default: found in DATA).")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Density channels that the elements share (default: one per element).")
+    ] = None,
+    normalize: Annotated[bool, typer.Option(help="Divide each power spectrum by its norm.")] = True,
+    average: Annotated[Average, typer.Option(help="One row per atom (off), or per structure.")] = Average.off,
+    dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.float64,
+) -> None:
+    """SOAP features of DATA: one row per atom, or per structure with --average."""
+    from castile.cli.output import counted, remark
+    from castile.descriptors.feature_file import write_features
+    from castile.descriptors.soap import SOAP
+    from castile.structures import StructureSource
+
+    source = StructureSource(data)
+    descriptor = SOAP(
+        cutoff=cutoff,
+        n_max=n_max,
+        l_max=l_max,
+        sigma=sigma,
+        cutoff_width=cutoff_width,
+        cutoff_function=cutoff_function.value,
+        radial_basis=radial_basis.value,
+        central_weight=central_weight,
+        species=species or sorted({int(z) for structure in source for z in structure.atoms.numbers}),
+        channels=channels,
+        normalize=normalize,
+        average=None if average is Average.off else average.value,
+        dtype=dtype.value,
+    )
+    with counted("describing", len(source)) as progress:
+        written = write_features(descriptor, source, output, progress=progress)
+    meaning = "one per atom" if written.row_per_atom else "one per structure"
+    remark(f"{written.n_rows:,} rows ({meaning}), {written.n_features:,} features: {written.path}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(no_args_is_help=True)(describe)
