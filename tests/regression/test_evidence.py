@@ -169,6 +169,13 @@ def test_few_labels_do_not_collapse(n_rows):
     assert result.sigmas[1] == pytest.approx(SIGMAS["force"], rel=0.2)
 
 
+def test_one_sparse_point_per_term():
+    problem = make_problem(n_terms=2, n_sparse=1, n_rows=MANY_ROWS)
+    result = maximize_evidence(problem.factors(), problem.blocks(start=False), problem.noises(start=False))
+    assert result.converged
+    assert result.sigmas == pytest.approx(tuple(SIGMAS.values()), rel=0.25)
+
+
 def test_targets_of_zero():
     problem = make_problem(n_terms=1, kinds=("energy", "force"))
     for kind in problem.targets:

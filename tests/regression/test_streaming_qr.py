@@ -9,7 +9,7 @@ import pytest
 from castile.errors import FitError
 from castile.regression import StreamingQR, merge_tree
 
-SHAPES = [(1, 5), (5, 5), (6, 5), (7, 5), (200, 5), (64, 130), (131, 130), (400, 130)]
+SHAPES = [(1, 1), (9, 1), (1, 5), (5, 5), (6, 5), (7, 5), (200, 5), (64, 130), (131, 130), (400, 130)]
 
 
 def make_rows(n_rows, n_columns, seed=0):

@@ -132,8 +132,7 @@ def maximize_evidence(
     """Noise sigma_q and amplitude delta_t that maximize p(y | sigma, delta) p(sigma) p(delta).
 
     Newton steps with the average information matrix in (log sigma, log delta), damped until the objective
-    rises (Levenberg-Marquardt) and clipped to the bounds; the gradients are exact, so the end point does not
-    depend on the approximate curvature. The hyper-priors are log-normal with a width of a factor 20, centered
+    rises (Levenberg-Marquardt) and clipped to the bounds; the gradients are exact. The hyper-priors are log-normal with a width of a factor 20, centered
     at a tenth of the root mean square of the targets (noise) and at the amplitude with which the prior
     explains the targets' mean square (amplitudes): they decide only where the labels do not, such as the
     noise of a kind with a handful of labels.
@@ -157,34 +156,23 @@ def maximize_evidence(
     problem = WhitenedProblem(factors, priors)
     parameters = _initial_parameters(problem, blocks, noises)
     objective = _Objective(problem, parameters)
-    point = objective.point(parameters.start)
-    if point is None:
-        raise FitError(
-            "the evidence cannot be computed at the starting noise and amplitude: the labels are too precise "
-            "for double precision; raise the noise or the jitter"
-        )
+    point = _first_point(objective)
     n_kinds = len(factors)
 
     def report(iteration: int, current: _Point) -> None:
         if progress is not None:
             scales = _scales(current)
+            value = current.log_evidence
             progress(
-                EvidenceStep(
-                    iteration,
-                    objective.n_evaluations,
-                    current.log_evidence,
-                    scales[:n_kinds],
-                    scales[n_kinds:],
-                )
+                EvidenceStep(iteration, objective.n_evaluations, value, scales[:n_kinds], scales[n_kinds:])
             )
 
     point, n_iterations, converged, message = _ascend(objective, point, max_iterations, report)
-    scales = _scales(point)
     return EvidenceResult(
         kinds=tuple(factor.kind for factor in factors),
-        sigmas=scales[:n_kinds],
+        sigmas=_scales(point)[:n_kinds],
         terms=tuple(block.name for block in blocks),
-        amplitudes=scales[n_kinds:],
+        amplitudes=_scales(point)[n_kinds:],
         jitters=tuple(prior.jitter for prior in priors),
         log_evidence=point.log_evidence,
         effective_parameters=point.derivatives.effective_parameters,
@@ -194,6 +182,16 @@ def maximize_evidence(
         converged=converged,
         message=message,
     )
+
+
+def _first_point(objective: _Objective) -> _Point:
+    point = objective.point(objective.parameters.start)
+    if point is None:
+        raise FitError(
+            "the evidence cannot be computed at the starting noise and amplitude: the labels are too precise "
+            "for double precision; raise the noise or the jitter"
+        )
+    return point
 
 
 def _ascend(

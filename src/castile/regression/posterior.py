@@ -146,10 +146,7 @@ def solve(
         raise FitError("the posterior precision is singular or not finite: raise the jitter or the noise")
     misfit = float(triangle[-1, -1] ** 2)
     log_precision = 2.0 * float(np.sum(np.log(np.diagonal(R))))
-    log_noise = sum(
-        factor.n_rows * np.log(2.0 * np.pi * sigma**2) + 2.0 * factor.log_relative_sigma_sum
-        for factor, sigma in zip(factors, sigmas, strict=True)
-    )
+    log_evidence = -0.5 * (_log_noise(factors, sigmas) + log_precision - log_prior_precision + misfit)
     return Posterior(
         weights=solve_triangular(R, triangle[:-1, -1], check_finite=False),
         R=R,
@@ -161,7 +158,15 @@ def solve(
             _effective_parameters(factor.factor, R, sigma)
             for factor, sigma in zip(factors, sigmas, strict=True)
         ),
-        log_evidence=-0.5 * (float(log_noise) + log_precision - log_prior_precision + misfit),
+        log_evidence=log_evidence,
+    )
+
+
+def _log_noise(factors: Sequence[LabelFactor], sigmas: Sequence[float]) -> float:
+    """Log |2 pi diag(noise variance)| of all labels."""
+    return sum(
+        float(factor.n_rows * np.log(2.0 * np.pi * sigma**2) + 2.0 * factor.log_relative_sigma_sum)
+        for factor, sigma in zip(factors, sigmas, strict=True)
     )
 
 
