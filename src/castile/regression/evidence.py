@@ -131,11 +131,10 @@ def maximize_evidence(
 ) -> EvidenceResult:
     """Noise sigma_q and amplitude delta_t that maximize p(y | sigma, delta) p(sigma) p(delta).
 
-    Newton steps with the average information matrix in (log sigma, log delta), damped until the objective
-    rises (Levenberg-Marquardt) and clipped to the bounds; the gradients are exact. The hyper-priors are log-normal with a width of a factor 20, centered
-    at a tenth of the root mean square of the targets (noise) and at the amplitude with which the prior
-    explains the targets' mean square (amplitudes): they decide only where the labels do not, such as the
-    noise of a kind with a handful of labels.
+    Damped Newton steps with exact gradients and the average information matrix in (log sigma, log delta),
+    clipped to the bounds. The hyper-priors are log-normal with a width of a factor 20, centered at a tenth
+    of the root mean square of the targets (noise) and at the amplitude with which the prior explains the
+    targets' mean square; they decide only where the labels do not, as for the noise of a few labels.
 
     Arguments:
         factors: labels, one per kind.

@@ -139,8 +139,7 @@ def solve(
         block = np.array(factor.factor / sigma, order="F")
         is_triangle = len(block) == n_columns + 1 and not np.tril(factor.factor, -1).any()
         reduce_below_triangle(triangle, block, trapezoid_rows=len(block) if is_triangle else 0)
-    signs = np.where(np.diagonal(triangle) < 0.0, -1.0, 1.0)
-    triangle *= signs[:, None]
+    triangle *= np.where(np.diagonal(triangle) < 0.0, -1.0, 1.0)[:, None]
     R = np.asfortranarray(triangle[:-1, :-1])
     if not np.isfinite(triangle).all() or np.any(np.diagonal(R) == 0.0):
         raise FitError("the posterior precision is singular or not finite: raise the jitter or the noise")
