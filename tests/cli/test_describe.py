@@ -15,7 +15,18 @@ def test_features_equal_those_of_the_api(tmp_path: Path) -> None:
     frames = [bulk("Si", cubic=True), bulk("Ge", cubic=True), bulk("Si")]
     write(tmp_path / "data.xyz", frames)
     out = tmp_path / "f.npz"
-    options = ["--n-max", "4", "--l-max", "3", "--cutoff", "4.5", "--sigma", "0.4", "--radial-basis", "equispaced"]
+    options = [
+        "--n-max",
+        "4",
+        "--l-max",
+        "3",
+        "--cutoff",
+        "4.5",
+        "--sigma",
+        "0.4",
+        "--radial-basis",
+        "equispaced",
+    ]
     result = CliRunner().invoke(app, ["describe", str(tmp_path / "data.xyz"), "-o", str(out), *options])
     assert result.exit_code == 0, result.output
     assert result.stdout == ""

@@ -82,7 +82,10 @@ def test_notes_and_operating_system_errors_are_told() -> None:
     error = InputError("what is wrong")
     error.add_note("what is kept")
     assert describe_error(error) == "what is wrong what is kept"
-    assert describe_error(PermissionError(13, "Permission denied", "model.castile")) == "model.castile: Permission denied"
+    assert (
+        describe_error(PermissionError(13, "Permission denied", "model.castile"))
+        == "model.castile: Permission denied"
+    )
 
 
 def test_interruption_exits_with_130(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ def test_every_format_holds_the_features(tmp_path, suffix: str, per_atom: bool) 
     seen: list[int] = []
     path = tmp_path / f"features{suffix}"
     written = write_features(descriptor, STRUCTURES, path, progress=seen.append)
-    expected = RadialDistribution(cutoff=3.0, n_bins=7, per_atom=per_atom).fit(STRUCTURES).transform(STRUCTURES)
+    expected = (
+        RadialDistribution(cutoff=3.0, n_bins=7, per_atom=per_atom).fit(STRUCTURES).transform(STRUCTURES)
+    )
     assert (written.n_structures, written.n_rows, written.n_features) == (3, *expected.shape)
     assert written.row_per_atom is per_atom
     assert seen == [1, 2, 3]
@@ -42,7 +44,9 @@ def test_archive_says_what_each_row_is(tmp_path) -> None:
     write_features(RadialDistribution(cutoff=3.0, per_atom=True), STRUCTURES, tmp_path / "f.npz")
     with np.load(tmp_path / "f.npz") as archive:
         np.testing.assert_array_equal(archive["number"], np.concatenate([a.numbers for a in STRUCTURES]))
-        np.testing.assert_array_equal(archive["structure"], np.repeat([0, 1, 2], [len(a) for a in STRUCTURES]))
+        np.testing.assert_array_equal(
+            archive["structure"], np.repeat([0, 1, 2], [len(a) for a in STRUCTURES])
+        )
         np.testing.assert_array_equal(archive["atom"][:3], [0, 1, 2])
         assert len(archive["feature_names"]) == archive["features"].shape[1]
         assert archive["structure_names"][2] == "structure 2"

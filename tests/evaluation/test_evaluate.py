@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from evaluation.emt_model import EMTModel, labelled_copper
 
 from castile.errors import InputError
 from castile.evaluation import evaluate
 from castile.structures import LabelledStructure, StructureSource
+from evaluation.emt_model import EMTModel, labelled_copper
 
 
 def test_energy_shift_and_force_noise_are_found() -> None:
@@ -35,7 +35,8 @@ def test_config_types_and_elements_partition_the_errors() -> None:
     for key in ("n_structures", "n_atoms", "n_force_components"):
         assert numbers[f"config/bulk/{key}"] + numbers[f"config/strained/{key}"] == numbers[key]
     weighted = sum(
-        numbers[f"config/{name}/n_force_components"] * numbers[f"config/{name}/force_rmse_ev_per_angstrom"] ** 2
+        numbers[f"config/{name}/n_force_components"]
+        * numbers[f"config/{name}/force_rmse_ev_per_angstrom"] ** 2
         for name in ("bulk", "strained")
     )
     overall = numbers["n_force_components"] * numbers["force_rmse_ev_per_angstrom"] ** 2

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read
-from evaluation.emt_model import EMTModel, labelled_copper
 
 from castile.errors import InputError
 from castile.evaluation import write_predictions
+from evaluation.emt_model import EMTModel, labelled_copper
 
 
 @pytest.mark.parametrize("name", ["out.xyz", "out.extxyz", "out.traj", "out.json", "out.xyz.gz"])

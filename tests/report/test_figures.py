@@ -8,7 +8,13 @@ import pytest
 
 from castile.evaluation import ParitySample, evaluate
 from castile.report import Comparison, accuracy_section, comparison_table, equation_of_state_section
-from castile.report.figures import Figure, energy_conservation_figure, line_figure, parity_figure, point_density
+from castile.report.figures import (
+    Figure,
+    energy_conservation_figure,
+    line_figure,
+    parity_figure,
+    point_density,
+)
 from evaluation.emt_model import EMTModel, labelled_copper
 
 
@@ -19,12 +25,17 @@ def sample(n: int, seed: int = 0) -> ParitySample:
 
 
 def texts(figure: Figure) -> list[str]:
-    return ["".join(e.itertext()) for e in ElementTree.fromstring(figure.svg).iter("{http://www.w3.org/2000/svg}text")]
+    return [
+        "".join(e.itertext())
+        for e in ElementTree.fromstring(figure.svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
 
 
 @pytest.mark.parametrize("n", [1, 2, 50, 5000])
 def test_parity_of_any_size(n: int) -> None:
-    figure = parity_figure(sample(n), quantity="energy", unit="eV/atom", error_unit="meV/atom", error_scale=1000.0)
+    figure = parity_figure(
+        sample(n), quantity="energy", unit="eV/atom", error_unit="meV/atom", error_scale=1000.0
+    )
     shown = texts(figure)
     assert "predicted (eV/atom)" in shown
     assert "reference energy (eV/atom)" in shown

@@ -47,7 +47,10 @@ def parsed(text: str) -> BalancedTags:
 
 def nasty_page() -> str:
     table = Table((NASTY, "n"), ((NASTY, "1"),), title=NASTY, note=NASTY)
-    sections = [Section(NASTY, (Paragraph(NASTY), table), lead=NASTY), timing_section([(NASTY, 1.5), ("fit", 2.0)])]
+    sections = [
+        Section(NASTY, (Paragraph(NASTY), table), lead=NASTY),
+        timing_section([(NASTY, 1.5), ("fit", 2.0)]),
+    ]
     tiles = [Tile("1", NASTY, NASTY, NASTY, True), Tile("2", "", "b", "", False)]
     return render_page(sections, title=NASTY, subtitle=NASTY, tiles=tiles, footer=NASTY)
 

@@ -50,14 +50,18 @@ def describe(
     l_max: Annotated[int, typer.Option(help="Largest angular channel.")] = 6,
     sigma: Annotated[float, typer.Option(help="Width of the Gaussian on each atom, Å.")] = 0.5,
     cutoff_width: Annotated[float, typer.Option(help="Length over which the cutoff falls to zero, Å.")] = 0.5,
-    cutoff_function: Annotated[CutoffFunction, typer.Option(help="Form of the cutoff.")] = CutoffFunction.cosine,
+    cutoff_function: Annotated[
+        CutoffFunction, typer.Option(help="Form of the cutoff.")
+    ] = CutoffFunction.cosine,
     radial_basis: Annotated[RadialBasis, typer.Option(help="Radial functions.")] = RadialBasis.gto,
     central_weight: Annotated[float, typer.Option(help="Weight of the central atom's own Gaussian.")] = 1.0,
     species: Annotated[
-        list[str] | None, typer.Option(metavar="SYMBOL", help="Element to expect; repeat (default: found in DATA).")
+        list[str] | None,
+        typer.Option(metavar="SYMBOL", help="Element to expect; repeat (default: found in DATA)."),
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(min=1, help="Density channels that the elements share (default: one per element).")
+        int | None,
+        typer.Option(min=1, help="Density channels that the elements share (default: one per element)."),
     ] = None,
     normalize: Annotated[bool, typer.Option(help="Divide each power spectrum by its norm.")] = True,
     average: Annotated[Average, typer.Option(help="One row per atom (off), or per structure.")] = Average.off,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from castile.errors import CastileError
 
 GROUPS = [evaluate, predict]
 import importlib
+
 for _name in ("fit", "simulate", "describe", "info", "demo"):
     try:
         GROUPS.append(importlib.import_module(f"castile.cli.{_name}"))
@@ -70,7 +70,8 @@ def _set_threads(threads: int | None) -> None:
 
 def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
     threads: Annotated[
         int | None,
@@ -114,4 +115,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -35,7 +35,9 @@ ForcesKey = Annotated[
 StressKey = Annotated[
     str | None,
     typer.Option(
-        metavar="KEY", help="Key of stresses in eV/Å^3, ASE's sign (default: found).", rich_help_panel=LABELS_PANEL
+        metavar="KEY",
+        help="Key of stresses in eV/Å^3, ASE's sign (default: found).",
+        rich_help_panel=LABELS_PANEL,
     ),
 ]
 VirialKey = Annotated[

@@ -25,7 +25,10 @@ def predict(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="File to write; the suffix selects the format (.xyz, .traj, ...)."
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="File to write; the suffix selects the format (.xyz, .traj, ...).",
         ),
     ],
     energy_key: EnergyKey = None,

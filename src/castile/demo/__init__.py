@@ -1,0 +1,1 @@
+"""The demonstration: shipped silicon data, from labels to a tested potential."""

@@ -24,6 +24,7 @@ class SiliconReference:
         equilibrium_volume: Angstrom^3/atom.
         bulk_modulus_gpa: from the equation of state.
         c11_gpa, c12_gpa, c44_gpa: elastic constants with relaxed ions.
+
     """
 
     engine: str
@@ -43,10 +44,13 @@ def silicon_file(name: str) -> Path:
 
     Raises:
         InputError: the installed package lacks the file.
+
     """
     path = Path(str(files("castile.demo.silicon").joinpath(name)))
     if not path.is_file():
-        raise InputError(f"{path}: the installed package lacks its demonstration data; install castile again.")
+        raise InputError(
+            f"{path}: the installed package lacks its demonstration data; install castile again."
+        )
     return path
 
 

@@ -36,6 +36,7 @@ class EnergyConservation:
         energies: (n_rows,) total energy, eV/atom.
         temperatures: (n_rows,) K.
         drift: slope of the total energy, meV/atom/ps.
+
     """
 
     result: MolecularDynamicsResult
@@ -74,6 +75,7 @@ def conserve_energy(
         repeat: cubic cells along each axis.
         temperature: of the initial velocities, K; half of it goes into the potential energy.
         progress: called with the number of steps done.
+
     """
     atoms = bulk("Si", "diamond", a=lattice_constant, cubic=True) * (repeat, repeat, repeat)
     atoms.calc = calculator
@@ -104,7 +106,9 @@ def silicon_equation_of_state(calculator: BaseCalculator, reference: SiliconRefe
 
 
 def silicon_elastic_constants(
-    calculator: BaseCalculator, reference: SiliconReference, progress: Callable[[int, int], None] | None = None
+    calculator: BaseCalculator,
+    reference: SiliconReference,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ElasticConstants:
     """Elastic constants with relaxed ions at the model's own lattice constant."""
     atoms = bulk("Si", "diamond", a=reference.lattice_constant)
@@ -136,5 +140,10 @@ def elastic_comparisons(elastic: ElasticConstants, reference: SiliconReference) 
         Comparison("C11", "GPa", c11, reference.c11_gpa),
         Comparison("C12", "GPa", c12, reference.c12_gpa),
         Comparison("C44 (relaxed ions)", "GPa", c44, reference.c44_gpa),
-        Comparison("elastic bulk modulus", "GPa", (c11 + 2 * c12) / 3, (reference.c11_gpa + 2 * reference.c12_gpa) / 3),
+        Comparison(
+            "elastic bulk modulus",
+            "GPa",
+            (c11 + 2 * c12) / 3,
+            (reference.c11_gpa + 2 * reference.c12_gpa) / 3,
+        ),
     )

@@ -24,7 +24,7 @@ from castile.report.fit_sections import fit_sections
 
 if TYPE_CHECKING:
     from castile.demo.run import DemoResult
-    from castile.potentials import GAP
+    from castile.potentials.gap import GAP
     from castile.structures import LabelCensus
 
 
@@ -42,23 +42,31 @@ def write_demo_report(
     )
     return write_html_report(
         path,
-        [accuracy_section(result.evaluation, lead=_ACCURACY), *_property_sections(result, reference)]
-        + fit_sections(model.fit_report)
-        + [timing_section(result.step_seconds, lead="Every step of the demonstration, compilation included.")],
+        [
+            accuracy_section(result.evaluation, lead=_ACCURACY),
+            *_property_sections(result, reference),
+            *fit_sections(model.fit_report),
+            timing_section(result.step_seconds, lead=_TIMINGS),
+        ],
         title="A silicon potential, from data to dynamics",
         subtitle=(
-            f"Fitted with default settings to {census.n_structures} structures ({census.n_atoms:,} atoms) labelled "
-            f"with {reference.engine}, {reference.functional}; tested on {result.evaluation.n_structures} others."
+            f"Fitted with default settings to {census.n_structures} structures ({census.n_atoms:,} atoms) "
+            f"labelled with {reference.engine}, {reference.functional}; tested on "
+            f"{result.evaluation.n_structures} others."
         ),
         tiles=[*accuracy_tiles(result.evaluation), drift],
-        footer=f"Made by 'castile demo' in {result.seconds:.0f} s. The model is {result.model_path.name} beside this file.",
+        footer=(
+            f"Made by 'castile demo' in {result.seconds:.0f} s. "
+            f"The model is {result.model_path.name} beside this file."
+        ),
     )
 
 
 _ACCURACY = "Held-out structures that the fit has not seen: predictions against density-functional theory."
+_TIMINGS = "Every step of the demonstration; compilation of the numerical kernels is included."
 _STATES = (
-    "Energies of the perfect crystal over the volumes of the reference calculation. The line is the model, the "
-    "circles are density-functional theory; absolute energies, nothing is shifted."
+    "Energies of the perfect crystal over the volumes of the reference calculation. The line is the model, "
+    "the circles are density-functional theory; absolute energies, nothing is shifted."
 )
 _ELASTIC = "Strains of 0.5 %, ions relaxed, at the model's own lattice constant."
 
@@ -81,8 +89,8 @@ def _property_sections(result: DemoResult, reference: SiliconReference) -> list[
             conservation.temperatures,
             conservation.drift,
             lead=(
-                f"{conservation.n_atoms} atoms at constant energy for {conservation.times[-1]:.1f} ps in steps of "
-                f"1 fs. The total energy fluctuates by {conservation.fluctuation:.3f} meV/atom, as the "
+                f"{conservation.n_atoms} atoms at constant energy for {conservation.times[-1]:.1f} ps "
+                f"in steps of 1 fs. The total energy fluctuates by {conservation.fluctuation:.3f} meV/atom, as the "
                 "integrator's finite step makes it, and must not drift."
             ),
         ),

@@ -21,7 +21,7 @@ from castile.demo.properties import (
 )
 from castile.demo.report import write_demo_report
 from castile.evaluation import Evaluation, evaluate
-from castile.potentials import GAP
+from castile.potentials.gap import GAP
 from castile.report import Comparison
 from castile.simulation import ElasticConstants, EquationOfState
 from castile.structures import StructureSource, check_census, take_census
@@ -42,6 +42,7 @@ class DemoResult:
         elastic: elastic constants of the model.
         comparisons: properties of the model against the reference.
         step_seconds: (step, wall time in s).
+
     """
 
     model_path: Path
@@ -110,7 +111,10 @@ class _Clock:
 
 
 def run_demo(
-    output: str | os.PathLike[str] = "castile_demo", *, progress: Progress | None = None, md_steps: int = MD_STEPS
+    output: str | os.PathLike[str] = "castile_demo",
+    *,
+    progress: Progress | None = None,
+    md_steps: int = MD_STEPS,
 ) -> DemoResult:
     """Fit the shipped silicon data with default settings, test the potential, and write a report.
 
@@ -121,6 +125,7 @@ def run_demo(
 
     Raises:
         InputError: the folder cannot be made, or the installed package lacks its data.
+
     """
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +151,10 @@ def run_demo(
         energy_conservation=tested.conservation,
         equation_of_state=tested.states,
         elastic=tested.elastic,
-        comparisons=(*state_comparisons(tested.states, reference), *elastic_comparisons(tested.elastic, reference)),
+        comparisons=(
+            *state_comparisons(tested.states, reference),
+            *elastic_comparisons(tested.elastic, reference),
+        ),
         step_seconds=tuple(clock.steps),
     )
     write_demo_report(result.report_path, result, model, census, reference)

@@ -83,10 +83,13 @@ def write_features(
 
     Raises:
         InputError: another suffix, a missing folder, or a structure that cannot be described.
+
     """
     target = Path(path)
     if target.suffix not in SUFFIXES:
-        raise InputError(f"{target}: features are written as {', '.join(SUFFIXES)}; choose one of these suffixes.")
+        raise InputError(
+            f"{target}: features are written as {', '.join(SUFFIXES)}; choose one of these suffixes."
+        )
     if not target.parent.is_dir():
         raise InputError(f"{target}: the folder {str(target.parent)!r} does not exist; make it first.")
     source = as_source(structures, keys)

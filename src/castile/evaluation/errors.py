@@ -23,6 +23,7 @@ class GroupErrors:
         energy: errors of total energies, eV.
         force: errors of Cartesian force components, eV/Angstrom.
         stress: errors of the six Voigt stress components, eV/Angstrom^3.
+
     """
 
     name: str
@@ -57,6 +58,7 @@ class Evaluation:
         worst_energies: structures with the largest absolute energy errors, eV/atom, largest first.
         worst_forces: structures with the largest error of any force component, eV/Angstrom, largest first.
         prediction_seconds: wall time spent in the model.
+
     """
 
     overall: GroupErrors

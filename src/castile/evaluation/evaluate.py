@@ -72,6 +72,7 @@ def evaluate(
 
     Raises:
         InputError: no structure, no label at all, or a structure that the model cannot predict.
+
     """
     collector = _Collector(sample_size, seed)
     for structure in as_source(structures, keys):
@@ -89,6 +90,7 @@ def predict_structure(model: Predictor, atoms: Atoms, name: str) -> PredictedVal
 
     Raises:
         InputError: the model cannot predict the structure, or its prediction is not finite.
+
     """
     try:
         predicted = model.predict(atoms)
@@ -188,7 +190,9 @@ class _Collector:
                 "a stress; name the labels with --energy-key, --forces-key, --stress-key or --virial-key."
             )
         named = any(self.groups)
-        groups = [(name or UNNAMED_CONFIG_TYPE, group) for name, group in self.groups.items()] if named else []
+        groups = (
+            [(name or UNNAMED_CONFIG_TYPE, group) for name, group in self.groups.items()] if named else []
+        )
         by_element: list[tuple[str, ErrorStatistics]] = []
         for element in sorted(self.elements):
             statistics = self.elements[element].statistics()

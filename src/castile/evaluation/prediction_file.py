@@ -34,11 +34,11 @@ def write_predictions(
     """Predict structures one after the other and write them, with their own labels kept.
 
     Energy, energies of the atoms, forces and stress are stored as results of a calculator, where
-    ``ase.io.read`` puts them back; labels of the source move to ``reference_energy``, ``reference_forces``
-    and ``reference_stress`` (in ``arrays`` or, in ASE trajectories, in ``info``). The file appears under its name when it is complete. When a structure fails, or
-    on an interruption, those before it stay in a file with ``.partial`` before the suffix, and a note on the
-    exception says so. Extended XYZ and ASE trajectories are written one structure at a time; other formats
-    hold all structures in memory until the end.
+    ``ase.io.read`` puts them back; labels of the source move to ``reference_energy``, ``reference_stress``
+    and ``reference_forces`` (in ``arrays`` or, in ASE trajectories, in ``info``). The file appears under its
+    name when it is complete. When a structure fails, or on an interruption, those before it stay in a file
+    with ``.partial`` before the suffix, and a note on the exception says so. Extended XYZ and ASE
+    trajectories are written one structure at a time; other formats hold all structures in memory until the end.
 
     Args:
         model: the model.
@@ -53,6 +53,7 @@ def write_predictions(
 
     Raises:
         InputError: unknown format, no structure, or a structure that the model cannot predict.
+
     """
     target = Path(path)
     partial = partial_path(target)
@@ -152,7 +153,7 @@ class _CollectingWriter:
     def write(self, atoms: Atoms) -> None:
         if self._images and ioformats[self._format].single:
             raise InputError(
-                f"a file of format {self._format!r} holds one structure only; write extended XYZ (.xyz) instead."
+                f"a file of format {self._format!r} holds one structure only; write extended XYZ (.xyz)."
             )
         self._images.append(atoms)
 
@@ -174,7 +175,9 @@ def _open_writer(target: Path, partial: Path) -> _Writer:
     if name == "traj":
         return _TrajectoryWriter(partial)
     if name not in ioformats or not ioformats[name].can_write:
-        raise InputError(f"{target}: ASE does not write format {name!r}; use e.g. .xyz (extended XYZ) or .traj.")
+        raise InputError(
+            f"{target}: ASE does not write format {name!r}; use e.g. .xyz (extended XYZ) or .traj."
+        )
     return _CollectingWriter(partial, name)
 
 

@@ -16,6 +16,7 @@ class ParitySample:
         reference: (n,) reference values.
         predicted: (n,) predicted values.
         n_seen: number of pairs that the sample was drawn from.
+
     """
 
     reference: NDArray[np.float64]

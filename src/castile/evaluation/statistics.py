@@ -22,6 +22,7 @@ class ErrorStatistics:
         max_abs: largest absolute error.
         mean_error: mean signed error.
         r2: coefficient of determination; None where the reference values do not vary.
+
     """
 
     n: int

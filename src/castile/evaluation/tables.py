@@ -21,6 +21,7 @@ class Table:
         title: shown above the table.
         note: shown below the table.
         narrow: whether a page may put it beside another narrow table.
+
     """
 
     columns: tuple[str, ...]
@@ -150,6 +151,7 @@ def worst_tables(evaluation: Evaluation) -> tuple[Table, ...]:
 
 def _worst_table(worst: tuple[StructureError, ...], scale: float, heading: str, title: str) -> Table:
     rows = tuple(
-        (entry.name, entry.config_type or ABSENT, format_number(entry.error * scale)) for entry in worst[:N_SHOWN]
+        (entry.name, entry.config_type or ABSENT, format_number(entry.error * scale))
+        for entry in worst[:N_SHOWN]
     )
     return Table(("structure", "config_type", heading), rows, title, narrow=True)

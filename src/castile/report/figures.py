@@ -31,6 +31,7 @@ class Figure:
         svg: the drawing, an ``<svg>`` element.
         caption: what it shows, plain text.
         wide: whether it takes the full width of the page.
+
     """
 
     svg: str
@@ -94,6 +95,7 @@ def parity_figure(
         error_unit: unit of the error panel; ``unit`` when None.
         error_scale: factor from the sample's unit to ``error_unit``.
         summary: lines of text in the corner, e.g. the RMSE.
+
     """
     x, y = sample.reference * scale, sample.predicted * scale
     errors = (sample.predicted - sample.reference) * (scale if error_scale is None else error_scale)
@@ -186,6 +188,7 @@ def energy_conservation_figure(
         energies_per_atom: (n,) total energy (potential and kinetic), eV/atom.
         temperatures: (n,) K.
         drift: slope of the energy, meV/atom/ps; drawn as a line.
+
     """
     t = np.asarray(times, dtype=float)
     energy = np.asarray(energies_per_atom, dtype=float) * 1000.0

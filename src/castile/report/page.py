@@ -66,6 +66,7 @@ def write_html_report(
 
     Returns:
         The path written.
+
     """
     target = Path(path)
     text = render_page(sections, title=title, subtitle=subtitle, tiles=tiles, footer=footer)
@@ -107,9 +108,14 @@ def render_page(
 def _tiles(tiles: Sequence[Tile]) -> str:
     if not tiles:
         return ""
-    marks = {True: '<span class="mark good">passed</span>', False: '<span class="mark bad">failed</span>', None: ""}
+    marks = {
+        True: '<span class="mark good">passed</span>',
+        False: '<span class="mark bad">failed</span>',
+        None: "",
+    }
     cells = "".join(
-        f'<div class="tile"><div class="value">{escape(tile.value)} <span class="unit">{escape(tile.unit)}</span></div>'
+        f'<div class="tile"><div class="value">{escape(tile.value)} '
+        f'<span class="unit">{escape(tile.unit)}</span></div>'
         f'<div class="label">{escape(tile.label)} {marks[tile.passed]}</div>'
         f'<div class="remark">{escape(tile.remark)}</div></div>'
         for tile in tiles

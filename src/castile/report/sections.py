@@ -37,6 +37,7 @@ class Comparison:
         unit: of both values.
         model: value of the model.
         reference: value of the reference; None when there is none.
+
     """
 
     name: str
@@ -166,6 +167,7 @@ def equation_of_state_section(
         reference: the same of the reference, drawn as circles.
         comparisons: volume, bulk modulus and the like.
         lead: text below the heading.
+
     """
     curves = [Curve("model", *_arrays(model))]
     if reference is not None:

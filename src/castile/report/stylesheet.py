@@ -15,12 +15,14 @@ header {{ background: linear-gradient(150deg, #ffffff 0%, #e9f1f8 100%); padding
   text-transform: uppercase; }}
 h1 {{ margin: 0; font-size: clamp(26px, 4.5vw, 38px); line-height: 1.2; letter-spacing: -0.015em; }}
 .subtitle {{ margin: 10px 0 0; color: var(--muted); font-size: 17px; max-width: 48em; }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 14px; margin-top: 28px; }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr));
+  gap: 14px; margin-top: 28px; }}
 .tile {{ background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 16px 18px;
   box-shadow: 0 1px 2px rgba(29, 39, 51, 0.04); }}
 .tile .value {{ font-size: 24px; font-weight: 650; line-height: 1.25; letter-spacing: -0.01em;
   font-variant-numeric: tabular-nums; }}
-.tile .unit {{ font-size: 14px; font-weight: 500; color: var(--muted); letter-spacing: 0; white-space: nowrap; }}
+.tile .unit {{ font-size: 14px; font-weight: 500; color: var(--muted);
+  letter-spacing: 0; white-space: nowrap; }}
 .tile .label {{ font-size: 14px; font-weight: 600; margin-top: 4px; }}
 .tile .remark {{ font-size: 13px; line-height: 1.4; color: var(--muted); margin-top: 3px; }}
 .mark {{ display: inline-block; padding: 0 8px; border-radius: 999px; font-size: 12px; font-weight: 600;
@@ -53,7 +55,8 @@ tbody tr:hover td {{ background: #f7f9fb; }}
 th.number {{ white-space: normal; }}
 .figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr)); gap: 22px;
   margin-top: 14px; }}
-.tables {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 40px; }}
+.tables {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
+  gap: 0 40px; }}
 .tables > div {{ min-width: 0; }}
 figure {{ margin: 14px 0 0; }}
 .figures figure {{ margin: 0; }}
