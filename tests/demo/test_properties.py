@@ -15,7 +15,7 @@ from castile.demo.properties import (
 )
 from simulation.conftest import TERSOFF_SILICON
 
-# Tersoff, Phys. Rev. B 39, 5566 (1989): lattice constant and elastic constants of this potential (with relaxed ions).
+# Tersoff, Phys. Rev. B 39, 5566 (1989): lattice constant and elastic constants, ions relaxed.
 PUBLISHED = SiliconReference(
     "Tersoff", "none", (18.0, 22.5), (0.0, 0.0), 5.432, 20.035, 97.6, 142.5, 75.4, 69.0
 )

@@ -90,8 +90,8 @@ def _property_sections(result: DemoResult, reference: SiliconReference) -> list[
             conservation.drift,
             lead=(
                 f"{conservation.n_atoms} atoms at constant energy for {conservation.times[-1]:.1f} ps "
-                f"in steps of 1 fs. The total energy fluctuates by {conservation.fluctuation:.3f} meV/atom, as the "
-                "integrator's finite step makes it, and must not drift."
+                f"in steps of 1 fs. The total energy fluctuates by {conservation.fluctuation:.3f} meV/atom, "
+                "as the integrator's finite step makes it, and must not drift."
             ),
         ),
     ]

@@ -38,7 +38,7 @@ def write_predictions(
     and ``reference_forces`` (in ``arrays`` or, in ASE trajectories, in ``info``). The file appears under its
     name when it is complete. When a structure fails, or on an interruption, those before it stay in a file
     with ``.partial`` before the suffix, and a note on the exception says so. Extended XYZ and ASE
-    trajectories are written one structure at a time; other formats hold all structures in memory until the end.
+    trajectories are written one structure at a time; other formats hold all of them in memory until the end.
 
     Args:
         model: the model.

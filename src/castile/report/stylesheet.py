@@ -46,8 +46,8 @@ p {{ margin: 10px 0; max-width: 48em; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 14px; line-height: 1.45; }}
 th {{ text-align: left; vertical-align: bottom; font-weight: 600; color: var(--muted); font-size: 13px;
-  border-bottom: 1.5px solid #cfd6de; padding: 7px 12px 7px 0; }}
-td {{ border-bottom: 1px solid var(--line); padding: 7px 12px 7px 0; vertical-align: top; }}
+  border-bottom: 1.5px solid #cfd6de; padding: 7px 18px 7px 0; }}
+td {{ border-bottom: 1px solid var(--line); padding: 7px 18px 7px 0; vertical-align: top; }}
 tr:last-child td {{ border-bottom: 0; }}
 tbody tr:hover td {{ background: #f7f9fb; }}
 .number {{ text-align: right; padding-right: 0; padding-left: 14px; font-variant-numeric: tabular-nums;
@@ -58,6 +58,7 @@ th.number {{ white-space: normal; }}
 .tables {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
   gap: 0 40px; }}
 .tables > div {{ min-width: 0; }}
+figure + div {{ margin-top: 18px; }}
 figure {{ margin: 14px 0 0; }}
 .figures figure {{ margin: 0; }}
 figure svg {{ display: block; width: 100%; height: auto; }}
