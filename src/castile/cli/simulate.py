@@ -184,7 +184,7 @@ def md(
 ) -> None:
     """Run molecular dynamics of STRUCTURE with MODEL.
 
-    Ctrl-C writes a checkpoint; the same command with --restart continues exactly where it stopped, also after a crash.
+    Ctrl-C writes a checkpoint; the same command with --restart continues exactly, also after a crash.
     """
     from castile.cli.output import remark
     from castile.simulation import MolecularDynamicsFiles, MolecularDynamicsSettings
