@@ -63,8 +63,8 @@ def write_model_file(
         SHA-256 of the content.
 
     Raises:
-        ModelFileError: a value that JSON cannot hold (NaN and infinity included), an array of another type, or
-            a folder that does not exist or may not be written.
+        ModelFileError: a value that JSON cannot hold (NaN and infinity included), an array of another type,
+            or a folder that does not exist or may not be written.
 
     """
     target = Path(path)
@@ -109,7 +109,7 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     if schema > SCHEMA_VERSION:
         raise ModelFileError(
             f"{source}: written by castile {package} in file schema {schema}; this castile "
-            f"{version('castile')} reads schemas up to {SCHEMA_VERSION}. Upgrade with pip install --upgrade castile"
+            f"{version('castile')} reads schemas up to {SCHEMA_VERSION}; upgrade: pip install -U castile"
         )
     try:
         arrays = load_file(source)
@@ -119,8 +119,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     digest = _content_hash(metadata[_HEADER], schema, package, arrays)
     if digest != metadata[_HASH]:
         raise ModelFileError(
-            f"{source}: was edited or damaged after it was written: its content has SHA-256 {digest[:16]}..., the "
-            f"file says {metadata[_HASH][:16]}...; {_RESTORE}"
+            f"{source}: was edited or damaged after it was written: its content has SHA-256 {digest[:16]}..., "
+            f"the file says {metadata[_HASH][:16]}...; {_RESTORE}"
         )
     return ModelFile(header, arrays, schema, package, digest)
 
@@ -147,7 +147,7 @@ def _require_json(value: Any, where: str) -> None:
             _require_json(entry, f"{where}[{index}]")
         return
     raise ModelFileError(
-        f"{where} is a {type(value).__name__}, which JSON cannot hold; convert it (float(), int(), .tolist()) "
+        f"{where} is a {type(value).__name__}, which JSON cannot hold; use float(), int() or .tolist(), "
         "or store it as an array"
     )
 

@@ -177,26 +177,24 @@ def _find(
     """Value under the named key, or under the usual names as long as these agree."""
     if key == IGNORE:
         return None
-    places = (("", stored), (" (calculator)", results))
     if key is not None:
-        for _, place in places:
-            if place.get(key) is not None:
-                return _Found(key, place[key])
-        return None
+        values = [place[key] for place in (stored, results) if place.get(key) is not None]
+        return _Found(key, values[0]) if values else None
     found = [
-        _Found(candidate + suffix, place[candidate])
+        _Found(candidate, place[candidate])
         for candidate in names
-        for suffix, place in reversed(places)
+        for place in (results, stored)
         if place.get(candidate) is not None
     ]
     for other in found[1:]:
         if not _agree(found[0].value, other.value):
+            same = found[0].key == other.key
             raise InputError(
-                f"{what} is present under two keys with different values, {found[0].key!r} "
-                f"({_brief(found[0].value)}) and {other.key!r} ({_brief(other.value)}); "
-                f"say which one is meant with {option}"
+                f"{what}: two keys with different values, {found[0].key!r} ({_brief(found[0].value)}) and "
+                f"{other.key!r}{' beside the calculator' if same else ''} ({_brief(other.value)}); say which "
+                f"one is meant with {option}"
             )
-    return _Found(found[0].key.removesuffix(" (calculator)"), found[0].value) if found else None
+    return found[0] if found else None
 
 
 def _agree(first: Any, second: Any) -> bool:

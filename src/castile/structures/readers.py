@@ -16,7 +16,7 @@ from ase import Atoms
 from castile.errors import InputError
 from castile.structures.labels import LabelKeys, LabelledStructure, label_structure
 from castile.structures.selection_syntax import FrameSelection, split_selection
-from castile.structures.validation import validate_structure
+from castile.structures.validation import SMALLEST_DISTANCE, validate_structure
 from castile.structures.xyz_frames import is_xyz, iterate_frames, open_text, parse_frame
 
 StructureLike = str | os.PathLike[str] | Atoms | LabelledStructure
@@ -46,6 +46,7 @@ class StructureSource:
         keys: LabelKeys | None = None,
         *,
         file_format: str | None = None,
+        smallest_distance: float = SMALLEST_DISTANCE,
     ) -> None:
         """Find the files; nothing is read yet.
 
@@ -54,6 +55,7 @@ class StructureSource:
                 list so that it can be read again).
             keys: names of the labels; automatic where None.
             file_format: ASE's name of the format of all files, if the file names do not tell it.
+            smallest_distance: A; atoms closer than this are an error, 0 allows even coincident atoms.
 
         Raises:
             InputError: no sources, a missing, empty or unreadable file, or a glob that matches nothing.
@@ -61,6 +63,7 @@ class StructureSource:
         """
         self.keys = LabelKeys() if keys is None else keys
         self.file_format = file_format
+        self.smallest_distance = smallest_distance
         self._parts = _parts(_as_list(sources))
         self._length: int | None = None
 
@@ -95,7 +98,7 @@ class StructureSource:
         self._length = n_structures + n_in_memory
 
     def _labelled(self, atoms: Atoms, name: str) -> LabelledStructure:
-        validate_structure(atoms, name)
+        validate_structure(atoms, name, self.smallest_distance)
         return label_structure(atoms, name, self.keys)
 
     def _streams_text(self, part: _FilePart) -> bool:

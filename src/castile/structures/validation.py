@@ -13,7 +13,7 @@ ISOLATION_DISTANCE = 8.0  # A; a lone atom further than this from its images is 
 _FLAT = 1e-7  # relative volume below which lattice vectors count as linearly dependent
 
 
-def validate_structure(atoms: Atoms, name: str) -> None:
+def validate_structure(atoms: Atoms, name: str, smallest_distance: float = SMALLEST_DISTANCE) -> None:
     """Check that a structure can be computed.
 
     Left-handed cells are fine; so are tiny and skewed ones.
@@ -21,10 +21,11 @@ def validate_structure(atoms: Atoms, name: str) -> None:
     Args:
         atoms: structure.
         name: named in the message, such as "train.xyz[17]".
+        smallest_distance: A; atoms closer than this overlap. 0 allows even coincident atoms.
 
     Raises:
         InputError: no atoms, unknown element, positions or cell that are not finite, periodic directions
-            without volume, or two atoms (periodic images included) closer than 0.2 A.
+            without volume, or two atoms (periodic images included) closer than `smallest_distance`.
 
     """
     if len(atoms) == 0:
@@ -43,7 +44,8 @@ def validate_structure(atoms: Atoms, name: str) -> None:
             f"{atoms.positions[bad[0]].tolist()}; correct or remove the structure"
         )
     _validate_cell(atoms, name)
-    _validate_distances(atoms, name)
+    if smallest_distance > 0.0:
+        _validate_distances(atoms, name, smallest_distance)
 
 
 def cell_volume(atoms: Atoms) -> float:
@@ -60,6 +62,8 @@ def is_isolated_atom(atoms: Atoms) -> bool:
         return False
     if not atoms.pbc.any():
         return True
+    if np.linalg.norm(atoms.cell.array[atoms.pbc], axis=1).min() <= ISOLATION_DISTANCE:
+        return False
     reduced, _ = minkowski_reduce(_periodic_cell(atoms), pbc=atoms.pbc)
     return bool(np.linalg.norm(reduced[atoms.pbc], axis=1).min() > ISOLATION_DISTANCE)
 
@@ -92,7 +96,7 @@ def _validate_cell(atoms: Atoms, name: str) -> None:
             )
 
 
-def _validate_distances(atoms: Atoms, name: str) -> None:
+def _validate_distances(atoms: Atoms, name: str, smallest: float) -> None:
     """Closest pair by a k-d tree in coordinates f_k h_k (fractional times height of the cell).
 
     A vector shorter than d has |f_k h_k| <= d, and d below half of every height makes the image that the
@@ -100,10 +104,10 @@ def _validate_distances(atoms: Atoms, name: str) -> None:
     """
     cell = _periodic_cell(atoms)
     inverse, heights = _inverse_and_heights(cell)
-    if (atoms.pbc & (heights <= 2.0 * SMALLEST_DISTANCE)).any():
+    if (atoms.pbc & (heights <= 2.0 * smallest)).any():
         cell = np.asarray(minkowski_reduce(cell, pbc=atoms.pbc)[0], dtype=np.float64)
         inverse, heights = _inverse_and_heights(cell)
-    thin = np.flatnonzero(atoms.pbc & (heights <= 2.0 * SMALLEST_DISTANCE))
+    thin = np.flatnonzero(atoms.pbc & (heights <= 2.0 * smallest))
     if thin.size:
         raise InputError(
             f"{name}: the periodic cell {atoms.cell.array.tolist()} is only {heights[thin[0]]:.3g} A "
@@ -114,18 +118,18 @@ def _validate_distances(atoms: Atoms, name: str) -> None:
     scaled = fractional * heights
     box = np.where(atoms.pbc, heights, 0.0)
     scaled = np.where(atoms.pbc & (scaled >= box), 0.0, scaled)
-    pairs = cKDTree(scaled, boxsize=box).query_pairs(SMALLEST_DISTANCE, p=np.inf, output_type="ndarray")
+    pairs = cKDTree(scaled, boxsize=box).query_pairs(smallest, p=np.inf, output_type="ndarray")
     if not len(pairs):
         return
     difference = fractional[pairs[:, 0]] - fractional[pairs[:, 1]]
     difference -= np.where(atoms.pbc, np.round(difference), 0.0)
     distances = np.linalg.norm(difference @ cell, axis=1)
     closest = int(np.argmin(distances))
-    if distances[closest] < SMALLEST_DISTANCE:
+    if distances[closest] < smallest:
         i, j = (int(index) for index in pairs[closest])
         raise InputError(
             f"{name}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
-            f"{distances[closest]:.4f} A apart, periodic images included (closer than {SMALLEST_DISTANCE} "
+            f"{distances[closest]:.4f} A apart, periodic images included (closer than {smallest} "
             "A); remove the duplicate atom or check that positions and cell are in Angstrom"
         )
 
