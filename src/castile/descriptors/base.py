@@ -120,7 +120,9 @@ def species_numbers(species: Sequence[str | int]) -> tuple[int, ...]:
     for element in species:
         if isinstance(element, str):
             if element not in atomic_numbers or atomic_numbers[element] == 0:
-                raise InputError(f"species: {element!r} is no element; give symbols such as 'Si' or atomic numbers")
+                raise InputError(
+                    f"species: {element!r} is no element; give symbols such as 'Si' or atomic numbers"
+                )
             numbers.append(atomic_numbers[element])
         elif 0 < int(element) < len(chemical_symbols):
             numbers.append(int(element))
@@ -153,5 +155,7 @@ def element_codes(atoms: Atoms, species: tuple[int, ...], name: str) -> NDArray[
     if (codes < 0).any():
         unknown = sorted({chemical_symbols[z] for z in atoms.numbers[codes < 0]})
         known = [chemical_symbols[z] for z in species]
-        raise InputError(f"{name}: element {', '.join(unknown)} is not among the known ones ({', '.join(known)})")
+        raise InputError(
+            f"{name}: element {', '.join(unknown)} is not among the known ones ({', '.join(known)})"
+        )
     return codes

@@ -59,7 +59,9 @@ def _interpolate(
     regular = t[-1]
     fit = np.linalg.inv(np.vander(regular[: nodes.size], increasing=True))
     coefficients = np.einsum("pk,ikln->ilpn", fit, values[:, : nodes.size])
-    errors = np.einsum("kp,ilpn->ikln", np.vander(regular[nodes.size :], DEGREE + 1, increasing=True), coefficients)
+    errors = np.einsum(
+        "kp,ilpn->ikln", np.vander(regular[nodes.size :], DEGREE + 1, increasing=True), coefficients
+    )
     errors -= values[:, nodes.size :]
     sound = radii[:, 0] > max(_SHORTEST, 0.1)
     largest = np.abs(values[sound]).max(initial=1e-300)

@@ -210,7 +210,9 @@ class SOAP(Descriptor):
             chunk = engine.chunk(prepared[index].ordered, begin, end)
             out[offsets[index] + begin : offsets[index] + end] = chunk.features
 
-        pieces = [(k, *span) for k, prepare in enumerate(prepared) for span in _spans(prepare.ordered.n_centers)]
+        pieces = [
+            (k, *span) for k, prepare in enumerate(prepared) for span in _spans(prepare.ordered.n_centers)
+        ]
         for _ in map_chunks(work, pieces, self.threads if len(pieces) > 1 else 1):
             continue
         return out
@@ -308,7 +310,9 @@ class SOAP(Descriptor):
             features, density, norms = self._averaged(ordered)
             change = np.zeros_like(density)
             for begin, end in _spans(ordered.n_centers):
-                change += engine.density_jvp(ordered, begin, end, tangent).reshape(end - begin, -1).sum(axis=0)
+                change += (
+                    engine.density_jvp(ordered, begin, end, tangent).reshape(end - begin, -1).sum(axis=0)
+                )
             change /= ordered.n_centers
             return engine.power_spectrum_jvp(density, features, norms, change)
         rows = []
@@ -401,7 +405,9 @@ class SOAP(Descriptor):
             tangent += ordered.vectors @ self._checked("strain", strain, (3, 3))
         if center_tangent is not None:
             if not prepared.free:
-                raise InputError("center_tangent needs centers given as positions; atoms move with positions=")
+                raise InputError(
+                    "center_tangent needs centers given as positions; atoms move with positions="
+                )
             tangent -= self._checked("center_tangent", center_tangent, (ordered.n_centers, 3))[ordered.center]
         return tangent
 
@@ -438,7 +444,9 @@ def _per_structure(centers: Any, n_structures: int) -> list[Centers]:
         return [None] * n_structures
     listed = list(centers)
     if len(listed) != n_structures:
-        raise InputError(f"centers has {len(listed)} entries for {n_structures} structures; give one entry for each")
+        raise InputError(
+            f"centers has {len(listed)} entries for {n_structures} structures; give one entry for each"
+        )
     return listed
 
 

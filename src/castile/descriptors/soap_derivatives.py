@@ -68,7 +68,9 @@ def _pair_changes(engine: SoapEngine, ordered: SortedPairs, center: int, first: 
     return np.concatenate(parts) if parts else np.empty((0, 3, engine.n_features), dtype=engine.dtype)
 
 
-def _outer(row: Array, atom: Array, value: Array, strain: Array, on_centers: Array | None) -> SparseDerivatives:
+def _outer(
+    row: Array, atom: Array, value: Array, strain: Array, on_centers: Array | None
+) -> SparseDerivatives:
     unique, inverse = np.unique(atom, return_inverse=True)
     summed = np.zeros((len(unique), *value.shape[1:]), dtype=value.dtype)
     np.add.at(summed, inverse, value)

@@ -169,7 +169,14 @@ class SoapEngine:
         count = end - begin
         raw = np.empty(count * self._n_lm * self.n_elements * self._n_padded, dtype=self.dtype)
         density_kernels.expand_density(
-            pairs.first, begin, end, self.n_elements, pairs.vectors, self._table, self._harmonics, raw  # type: ignore[attr-defined]
+            pairs.first,
+            begin,
+            end,
+            self.n_elements,
+            pairs.vectors,
+            self._table,
+            self._harmonics,
+            raw,  # type: ignore[attr-defined]
         )
         self._add_central_atoms(raw, pairs.center_elements[begin:end])
         return self._mixed(raw, count)
@@ -270,7 +277,12 @@ class SoapEngine:
         count = end - begin
         derivatives = np.empty(count * 3 * self._n_lm * self._n_padded, dtype=self.dtype)
         density_kernels.density_pair_derivatives(
-            begin, end, pairs.vectors, self._table, self._harmonics, derivatives  # type: ignore[attr-defined]
+            begin,
+            end,
+            pairs.vectors,
+            self._table,
+            self._harmonics,
+            derivatives,  # type: ignore[attr-defined]
         )
         out = np.empty((3 * count, self.n_features), dtype=self.dtype)
         power_kernels.power_spectrum_pair_derivatives(

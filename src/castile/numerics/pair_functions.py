@@ -5,9 +5,7 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def pair_rows(
-    center, neighbor, vectors, values, slopes, energy_row, force_rows, virial_rows
-):
+def pair_rows(center, neighbor, vectors, values, slopes, energy_row, force_rows, virial_rows):
     """Add the rows of ordered pairs (each bond twice, so half of each) given B_s(r) and B_s'(r), (n_pairs, M) each."""
     n_columns = values.shape[1]
     with_forces, with_virial = force_rows.shape[0] > 0, virial_rows.shape[0] == 6

@@ -127,7 +127,9 @@ def power_spectrum_jvp(
                     change = 0.0
                     for m in range(2 * degree + 1):
                         base = corner + m * row
-                        change += density[base + k] * tangent[base + k2] + tangent[base + k] * density[base + k2]
+                        change += (
+                            density[base + k] * tangent[base + k2] + tangent[base + k] * density[base + k2]
+                        )
                     change *= scale * inverse if a == b else scale * _SQRT2 * inverse
                     out[center, position] = change
                     along += change * features[center, position]
@@ -178,7 +180,9 @@ def power_spectrum_pair_derivatives(
                         k = q * n_max + n
                         for k2 in range(k):
                             target = start + k2 * (2 * n_combined - k2 - 1) // 2 + k
-                            out[line, target] += share * _SQRT2 * products[k2 // n_max * n_padded + k2 % n_max]
+                            out[line, target] += (
+                                share * _SQRT2 * products[k2 // n_max * n_padded + k2 % n_max]
+                            )
                         base = start + k * (2 * n_combined - k - 1) // 2
                         out[line, base + k] += 2.0 * share * products[q * n_padded + n]
                         for k2 in range(k + 1, n_combined):

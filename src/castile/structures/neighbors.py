@@ -62,7 +62,9 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
     if pbc.any():
         cell = complete_cell(cell)
         if abs(np.linalg.det(cell)) < 1e-8:
-            raise InputError("the structure is periodic but its cell has no volume; set the cell or pbc=False")
+            raise InputError(
+                "the structure is periodic but its cell has no volume; set the cell or pbc=False"
+            )
     search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=centers is None, n_threads=1)
     i, j, vectors = search.compute(points, cell, list(pbc), quantities="ijD")
     i, j = i.astype(np.int64, copy=False), j.astype(np.int64, copy=False)

@@ -1,0 +1,311 @@
+"""GAP: a Gaussian approximation potential from labelled structures, fitted in a stream."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from castile.errors import InputError
+from castile.execution.threads import map_chunks
+from castile.potentials.calculator import CastileCalculator
+from castile.potentials.fit import FitOutcome, fit_potential, refit_potential, update_potential
+from castile.potentials.fit_report import FitReport
+from castile.potentials.model import PotentialModel
+from castile.potentials.model_io import read_potential, write_potential
+from castile.potentials.prediction import Prediction
+from castile.potentials.settings import (
+    CompositionSettings,
+    CoreSettings,
+    FitSettings,
+    SoapSettings,
+    parse_settings,
+    read_settings,
+)
+from castile.structures.readers import StructureSource, as_source
+
+Structures = StructureSource | str | Path | Atoms | Iterable[Any]
+Progress = Callable[[str, float], None]
+
+
+class GAP(BaseEstimator):
+    """Gaussian approximation potential: composition + core repulsion + pair terms + SOAP terms.
+
+    E = sum_i e_0(Z_i) + sum_bonds ZBL(r) + sum_terms k(x) w, with the kernel delta^2 (p . p')^zeta of SOAP vectors p. Whatever is
+    not given comes from the data; noise levels and amplitudes are those of the largest marginal likelihood.
+
+    Parameters
+    ----------
+    settings : FitSettings, mapping or path of a TOML file, optional
+        Complete control: any number of terms. The arguments below change it.
+    cutoff, cutoff_width, sigma : float, optional
+        Of the SOAP term, Angstrom.
+    cutoff_function : "cosine" or "smooth", optional
+    n_max, l_max : int, optional
+        Sizes of the SOAP term.
+    zeta : float, optional
+        Exponent of its kernel.
+    n_sparse : int, optional
+        Its number of sparse points, all elements together.
+    radial_basis : "gto" or "equispaced", optional
+    amplitude : float, optional
+        delta of the SOAP term, eV.
+    channels : int or "elements", optional
+        Density channels of the SOAP term.
+    pair : bool
+        Whether a pair term is added.
+    core : bool
+        Whether close atoms repel each other as screened nuclei (ZBL).
+    composition : "auto", "isolated", "least_squares", "none" or mapping of symbol to eV
+    energy_noise, force_noise, stress_noise : float, optional
+        eV per atom (times the root of the number of atoms), eV/A, eV/A^3; learned if not given.
+    selection : "farthest", "cur", "kmeans" or "random", optional
+    seed : int, optional
+    allow_missing : collection of "energy", "forces", "stress"
+        Labels that some structures may lack.
+    memory : float, optional
+        Gigabytes that a fit may use.
+    threads : int, optional
+        Default: ``CASTILE_NUM_THREADS`` or all cores.
+
+    Attributes
+    ----------
+    model_ : PotentialModel
+    settings_ : FitSettings
+        Complete settings; a fit with them gives the same model.
+    fit_report_ : FitReport
+
+    Source: Bartok, Payne, Kondor, Csanyi, Phys. Rev. Lett. 104, 136403 (2010); Deringer et al., Chem. Rev. 121, 10073 (2021).
+    """
+
+    def __init__(
+        self,
+        settings: FitSettings | Mapping[str, Any] | str | Path | None = None,
+        *,
+        cutoff: float | None = None,
+        cutoff_width: float | None = None,
+        cutoff_function: str | None = None,
+        n_max: int | None = None,
+        l_max: int | None = None,
+        sigma: float | None = None,
+        zeta: float | None = None,
+        n_sparse: int | None = None,
+        radial_basis: str | None = None,
+        amplitude: float | None = None,
+        channels: int | str | None = None,
+        pair: bool = True,
+        core: bool = True,
+        composition: str | Mapping[str, float] = "auto",
+        energy_noise: float | None = None,
+        force_noise: float | None = None,
+        stress_noise: float | None = None,
+        selection: str | None = None,
+        seed: int | None = None,
+        allow_missing: Collection[str] = (),
+        memory: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self.cutoff = cutoff
+        self.cutoff_width = cutoff_width
+        self.cutoff_function = cutoff_function
+        self.n_max = n_max
+        self.l_max = l_max
+        self.sigma = sigma
+        self.zeta = zeta
+        self.n_sparse = n_sparse
+        self.radial_basis = radial_basis
+        self.amplitude = amplitude
+        self.channels = channels
+        self.pair = pair
+        self.core = core
+        self.composition = composition
+        self.energy_noise = energy_noise
+        self.force_noise = force_noise
+        self.stress_noise = stress_noise
+        self.selection = selection
+        self.seed = seed
+        self.allow_missing = allow_missing
+        self.memory = memory
+        self.threads = threads
+
+    def requested_settings(self) -> FitSettings:
+        """Return the settings that the arguments ask for, with None for what comes from the data.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, its value and what is allowed.
+        """
+        settings = self.settings
+        if settings is None:
+            settings = FitSettings()
+        elif isinstance(settings, (str, Path)):
+            settings = read_settings(settings)
+        elif not isinstance(settings, FitSettings):
+            settings = parse_settings(dict(settings), "settings")
+        values = settings.model_dump()
+        self._change_soap(values)
+        if not self.pair:
+            values["pair"] = ()
+        if not self.core:
+            values["core"] = CoreSettings(enabled=False).model_dump()
+        if isinstance(self.composition, Mapping):
+            values["composition"] = CompositionSettings.model_construct(
+                method="given", energies=dict(self.composition)
+            ).model_dump()
+        elif self.composition != "auto":
+            values["composition"]["method"] = self.composition
+        noise = {"energy": self.energy_noise, "forces": self.force_noise, "stress": self.stress_noise}
+        values["noise"].update({kind: sigma for kind, sigma in noise.items() if sigma is not None})
+        chosen = {"selection": self.selection, "seed": self.seed}
+        values.update({key: value for key, value in chosen.items() if value is not None})
+        return parse_settings(values, "GAP")
+
+    def _change_soap(self, values: dict[str, Any]) -> None:
+        names = (
+            "cutoff cutoff_width cutoff_function n_max l_max sigma zeta n_sparse radial_basis amplitude channels"
+        ).split()
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if not changes:
+            return
+        if values["soap"] == "auto":
+            values["soap"] = (SoapSettings().model_dump() | changes,)
+        elif len(values["soap"]) == 1:
+            values["soap"] = (dict(values["soap"][0]) | changes,)
+        else:
+            raise InputError(
+                f"{', '.join(changes)} cannot be given as an argument when the settings have several SOAP terms; "
+                "set it in each [[soap]] table"
+            )
+
+    def fit(self, structures: Structures, y: Any = None, *, progress: Progress | None = None) -> "GAP":
+        """Fit to labelled structures.
+
+        Parameters
+        ----------
+        structures : paths, globs, ase.Atoms, or a list of them
+            With energies, forces or stresses in any mix.
+        progress : callable, optional
+            Called with (stage, fraction done).
+
+        Raises
+        ------
+        InputError
+            For bad structures, labels or settings; the structure, the value and the remedy are named.
+        FitError
+            If the labels do not determine a model.
+        """
+        outcome = fit_potential(
+            as_source(structures),
+            self.requested_settings(),
+            allow_missing=tuple(self.allow_missing),
+            memory=self.memory,
+            threads=self.threads,
+            progress=progress,
+        )
+        return self._take(outcome)
+
+    def update(
+        self,
+        structures: Structures,
+        *,
+        relearn: bool = False,
+        allow_missing: Collection[str] = ("energy", "forces", "stress"),
+        progress: Progress | None = None,
+    ) -> "GAP":
+        """Add labelled structures to a fitted model, without the old ones.
+
+        The sparse points stay; noise levels and amplitudes too, unless ``relearn``. Same as :meth:`refit` on all structures.
+
+        Raises
+        ------
+        InputError
+            If the new structures hold an element that the model does not know.
+        """
+        outcome = update_potential(
+            self._outcome(), as_source(structures), relearn, tuple(allow_missing), self.threads, progress
+        )
+        return self._take(outcome)
+
+    def refit(
+        self, structures: Structures, *, relearn: bool = False, progress: Progress | None = None
+    ) -> "GAP":
+        """Fit again to other structures with the sparse points, composition and core of this model."""
+        outcome = refit_potential(
+            self._outcome(), as_source(structures), relearn, tuple(self.allow_missing), self.threads, progress
+        )
+        return self._take(outcome)
+
+    def predict(self, atoms: Atoms) -> Prediction:
+        """Return energy (eV), per-atom energies (eV), forces (eV/A) and stress (eV/A^3) of a structure."""
+        if not isinstance(atoms, Atoms):
+            raise InputError(
+                f"predict needs one ase.Atoms, not {type(atoms).__name__}; predict_many takes several"
+            )
+        return self.fitted_model.predict(atoms, self.threads)
+
+    def predict_many(self, structures: Iterable[Atoms]) -> Iterator[Prediction]:
+        """Yield the prediction of each structure, computed by all threads; streams, so memory stays flat."""
+        model = self.fitted_model
+
+        def one(item: tuple[int, Atoms]) -> Prediction:
+            return model.predict(item[1], 1, f"structure {item[0]}")
+
+        yield from map_chunks(one, enumerate(structures), self.threads)
+
+    def calculator(self) -> CastileCalculator:
+        """Return an ASE calculator: energy, free_energy, energies, forces, stress."""
+        return CastileCalculator(self.fitted_model, self.threads)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one ``.castile`` file."""
+        write_potential(path, self._outcome())
+
+    @property
+    def fitted_model(self) -> PotentialModel:
+        """The model; raises NotFittedError before ``fit``."""
+        return self._outcome().model
+
+    @property
+    def fit_report(self) -> FitReport:
+        """What the fit did; raises NotFittedError before ``fit``."""
+        return self._outcome().report
+
+    def _outcome(self) -> FitOutcome:
+        outcome: FitOutcome | None = getattr(self, "outcome_", None)
+        if outcome is None:
+            raise NotFittedError("this GAP is not fitted; call fit(structures) or castile.load(path)")
+        return outcome
+
+    def _take(self, outcome: FitOutcome) -> "GAP":
+        self.outcome_ = outcome
+        self.model_ = outcome.model
+        self.settings_ = outcome.settings
+        self.fit_report_ = outcome.report
+        return self
+
+
+def load(path: str | Path, *, threads: int | None = None, verify: bool = True) -> GAP:
+    """Return the model of a ``.castile`` file.
+
+    Parameters
+    ----------
+    path : path
+    threads : int, optional
+        Of predictions.
+    verify : bool
+        Predict a stored reference structure and compare.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is truncated, edited, newer than this version, no model, or predicts other numbers than when it was written.
+    """
+    outcome = read_potential(path, verify)
+    return GAP(settings=outcome.settings, threads=threads)._take(outcome)
+
+
+__all__ = ["GAP", "load"]

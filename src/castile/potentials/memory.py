@@ -1,0 +1,69 @@
+"""Peak memory of a fit, estimated before the work starts, and held under a cap."""
+
+from castile.errors import FitError
+from castile.potentials.defaults import Explanation
+from castile.potentials.settings import FitSettings, SoapSettings
+from castile.potentials.survey import Survey
+
+BASE_BYTES = 450_000_000
+_CANDIDATES = 400_000_000
+_ROW_SCRATCH = 24_000_000
+_TRIANGLES = 7.0
+_FEWEST = 10
+
+
+def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
+    """Return the peak memory of a fit in bytes.
+
+    Interpreter and libraries; plus the larger of the candidates for sparse points and (a) the triangles: one per kind of label, their
+    Gram matrices and K_mm, M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M numbers each.
+    """
+    columns = _n_columns(settings, survey)
+    triangles = int(_TRIANGLES * 8 * columns**2)
+    rows = (2 * threads + 1) * 8 * (3 * survey.largest + 7) * columns + 2 * threads * _ROW_SCRATCH
+    structures = 200 * min(survey.n_atoms, 400_000)
+    candidates = min(_CANDIDATES, 8 * 400 * survey.n_atoms)
+    return BASE_BYTES + structures + max(candidates, triangles + rows)
+
+
+def check_memory(
+    settings: FitSettings, survey: Survey, threads: int, cap: float | None
+) -> tuple[FitSettings, tuple[Explanation, ...]]:
+    """Return settings that fit under ``cap`` gigabytes, with fewer sparse points where needed, and what was changed.
+
+    Raises
+    ------
+    FitError
+        If the cap cannot be met.
+    """
+    if cap is None:
+        return settings, ()
+    limit = int(cap * 1e9)
+    changed = settings
+    assert settings.soap != "auto"
+    while estimate_memory(changed, survey, threads) > limit:
+        assert changed.soap != "auto"
+        smaller = tuple(_fewer(term) for term in changed.soap)
+        if all(term.n_sparse == old.n_sparse for term, old in zip(smaller, changed.soap, strict=True)):
+            least = estimate_memory(changed, survey, threads) / 1e9
+            raise FitError(f"--memory {cap:g} GB is too little: even the smallest fit needs {least:.2f} GB")
+        changed = changed.model_copy(update={"soap": smaller})
+    if changed is settings:
+        return settings, ()
+    assert changed.soap != "auto"
+    reason = f"so that the fit stays under {cap:g} GB"
+    notes = tuple(Explanation(f"{term.name}.n_sparse", str(term.n_sparse), reason) for term in changed.soap)
+    return changed, notes
+
+
+def _fewer(term: SoapSettings) -> SoapSettings:
+    return term.model_copy(update={"n_sparse": max(_FEWEST, int(0.9 * (term.n_sparse or _FEWEST)))})
+
+
+def _n_columns(settings: FitSettings, survey: Survey) -> int:
+    assert settings.soap != "auto"
+    assert settings.pair != "auto"
+    n_elements = len(survey.elements)
+    pairs = n_elements * (n_elements + 1) // 2
+    soap = sum(min(term.n_sparse or 0, survey.n_atoms) for term in settings.soap)
+    return soap + sum((term.n_sparse or 0) * pairs for term in settings.pair)

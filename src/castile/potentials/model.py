@@ -1,0 +1,92 @@
+"""A fitted potential as plain data: terms, weights, and what they were made from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from castile.errors import InputError
+from castile.execution.threads import thread_count
+from castile.potentials.composition import Composition
+from castile.potentials.core_term import CoreTerm
+from castile.potentials.environment import Environment, Response
+from castile.potentials.prediction import Prediction
+from castile.potentials.training_rows import Term
+
+SMALLEST_DISTANCE = 0.05
+_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+@dataclass(frozen=True)
+class PotentialModel:
+    """Sum of composition, core repulsion and weighted terms.
+
+    Attributes
+    ----------
+    elements : tuple of int
+        Atomic numbers that the model knows.
+    composition, core, terms
+        What is added up; the core may be None.
+    weights : tuple of ndarray
+        Weights of each term's columns.
+    """
+
+    elements: tuple[int, ...]
+    composition: Composition
+    core: CoreTerm | None
+    terms: tuple[Term, ...]
+    weights: tuple[NDArray[np.float64], ...]
+
+    @property
+    def cutoff(self) -> float:
+        """Largest cutoff of all terms, Angstrom."""
+        cutoffs = [term.cutoff for term in self.terms] + ([self.core.cutoff] if self.core else [])
+        return max(cutoffs, default=1.0)
+
+    def predict(self, atoms: Atoms, threads: int | None = None, name: str = "structure") -> Prediction:
+        """Return energy, per-atom energies, forces and stress of a structure.
+
+        Raises
+        ------
+        InputError
+            For an element that the model does not know, NaN positions, or two atoms in one place.
+        """
+        self._check_elements(atoms, name)
+        environment = Environment.of(atoms, self.cutoff)
+        _check_distances(environment, name)
+        response = Response.zeros(len(atoms))
+        response.energies += self.composition.atom_energies(environment.numbers)
+        if self.core is not None:
+            self.core.add_response(environment, response)
+        count = thread_count(threads)
+        for term, weights in zip(self.terms, self.weights, strict=True):
+            term.add_response(environment, weights, response, count)
+        stress = None
+        if environment.volume is not None:
+            stress = response.virial[_VOIGT] / environment.volume
+        energy = float(response.energies.sum())
+        if not (np.isfinite(energy) and np.isfinite(response.forces).all()):
+            raise InputError(f"{name}: the predicted energy is {energy}; check positions, cell and the model")
+        return Prediction(energy, response.energies, response.forces, stress)
+
+    def _check_elements(self, atoms: Atoms, name: str) -> None:
+        unknown = sorted(set(np.unique(atoms.numbers).tolist()) - set(self.elements))
+        if unknown:
+            known = ", ".join(chemical_symbols[z] for z in self.elements)
+            symbols = ", ".join(chemical_symbols[z] for z in unknown)
+            raise InputError(f"{name}: the model was not trained on {symbols}; it knows {known}")
+
+
+def _check_distances(environment: Environment, name: str) -> None:
+    vectors = environment.pairs.vectors
+    if not len(vectors):
+        return
+    squared = np.einsum("pa,pa->p", vectors, vectors)
+    closest = int(squared.argmin())
+    if squared[closest] < SMALLEST_DISTANCE**2:
+        i, j = environment.pairs.center[closest], environment.pairs.neighbor[closest]
+        raise InputError(
+            f"{name}: atoms {i} and {j} are {np.sqrt(squared[closest]):.3g} A apart; they coincide, so remove one of them"
+        )

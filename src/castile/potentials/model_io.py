@@ -1,0 +1,257 @@
+"""Potentials to and from one ``.castile`` file: arrays plus a JSON header, verified by a reference prediction."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+from castile.errors import ModelFileError
+from castile.formats.model_file import read_model_file, write_model_file
+from castile.potentials.composition import Composition
+from castile.potentials.core_repulsion import CoreRepulsion
+from castile.potentials.core_term import CoreTerm
+from castile.potentials.defaults import Explanation
+from castile.potentials.fit import FitOutcome
+from castile.potentials.fit_report import FitReport, LearnedAmplitude, LearnedNoise
+from castile.potentials.model import PotentialModel
+from castile.potentials.pair_term import PairTerm
+from castile.potentials.settings import FitSettings, PairSettings, SoapSettings, parse_settings
+from castile.potentials.soap_term import SoapTerm
+from castile.potentials.term_builder import build_engine, pair_envelope
+from castile.potentials.training_rows import Term
+from castile.regression import PackedFactor, Posterior, pack_triangle, unpack_triangle
+from castile.regression.priors import PriorFactor
+from castile.structures.census import LabelCensus
+from castile.structures.labels import LabelledStructure
+
+KIND = "gap"
+_ENERGY_TOLERANCE, _FORCE_TOLERANCE = 1e-6, 1e-5
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def write_potential(path: str | Path, outcome: FitOutcome) -> None:
+    """Write a fitted model; the file replaces an old one only when it is complete."""
+    model, report = outcome.model, outcome.report
+    arrays: Arrays = {}
+    terms = [_write_term(k, term, weights, arrays) for k, (term, weights) in enumerate(_weighted(model))]
+    header = {
+        "kind": KIND,
+        "elements": [chemical_symbols[z] for z in model.elements],
+        "settings": outcome.settings.model_dump(mode="json"),
+        "composition": {
+            "energies": {chemical_symbols[z]: float(e) for z, e in model.composition.energies.items()},
+            "source": model.composition.source,
+        },
+        "core": None if model.core is None else _core_header(model.core.repulsion),
+        "terms": terms,
+        "census": report.census.to_dict(),
+        "report": _report_header(report),
+        "factors": [_write_factor(factor, arrays) for factor in outcome.factors],
+        "posterior": _write_posterior(outcome.posterior, arrays),
+        "reference": _write_reference(outcome, arrays),
+    }
+    write_model_file(path, header, arrays)
+
+
+def read_potential(path: str | Path, verify: bool = True) -> FitOutcome:
+    """Return what :func:`write_potential` wrote.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, of another kind, or its reference prediction is not reproduced.
+    """
+    content = read_model_file(path)
+    header, arrays = content.header, dict(content.arrays)
+    if header.get("kind") != KIND:
+        raise ModelFileError(
+            f"{path}: holds a {header.get('kind')!r}, not a potential; use the command made for it"
+        )
+    try:
+        outcome = _assemble(header, arrays)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ModelFileError(
+            f"{path}: the header lacks or garbles {error}; the file was not written by Castile"
+        ) from error
+    if verify:
+        _verify(path, outcome, arrays)
+    return outcome
+
+
+def _assemble(header: Any, arrays: Arrays) -> FitOutcome:
+    elements = tuple(atomic_numbers[symbol] for symbol in header["elements"])
+    settings = parse_settings(header["settings"], "settings in the model file")
+    energies = {atomic_numbers[s]: float(e) for s, e in header["composition"]["energies"].items()}
+    core = header["core"]
+    terms, weights = [], []
+    for k, entry in enumerate(header["terms"]):
+        terms.append(_read_term(k, entry, elements, settings, arrays))
+        weights.append(arrays[f"term{k}.weights"])
+    model = PotentialModel(
+        elements,
+        Composition(energies, header["composition"]["source"]),
+        None
+        if core is None
+        else CoreTerm(CoreRepulsion(tuple(header["elements"]), core["inner"], core["outer"])),
+        tuple(terms),
+        tuple(weights),
+    )
+    return FitOutcome(
+        model,
+        settings,
+        _read_report(header),
+        tuple(_read_factor(entry, arrays) for entry in header["factors"]),
+        _read_posterior(header["posterior"], arrays),
+        _read_reference(header["reference"], arrays),
+    )
+
+
+def _weighted(model: PotentialModel) -> list[tuple[Term, Any]]:
+    return list(zip(model.terms, model.weights, strict=True))
+
+
+def _write_term(k: int, term: Term, weights: Any, arrays: Arrays) -> dict[str, Any]:
+    arrays[f"term{k}.weights"] = weights
+    if isinstance(term, SoapTerm):
+        arrays[f"term{k}.sparse_points"] = term.sparse_points
+        return {"type": "soap", "name": term.name, "counts": list(term.counts)}
+    arrays[f"term{k}.points"] = term.points
+    return {"type": "pair", "name": term.name}
+
+
+def _read_term(k: int, entry: Any, elements: tuple[int, ...], settings: FitSettings, arrays: Arrays) -> Term:
+    assert settings.soap != "auto"
+    assert settings.pair != "auto"
+    if entry["type"] == "soap":
+        soap: SoapSettings = next(term for term in settings.soap if term.name == entry["name"])
+        engine = build_engine(soap, elements)
+        points = arrays[f"term{k}.sparse_points"]
+        return SoapTerm(soap.name, engine, elements, float(soap.zeta or 1.0), points, tuple(entry["counts"]))
+    pair: PairSettings = next(term for term in settings.pair if term.name == entry["name"])
+    return PairTerm(
+        pair.name, elements, pair_envelope(pair), float(pair.theta or 0.0), arrays[f"term{k}.points"]
+    )
+
+
+def _core_header(core: CoreRepulsion) -> dict[str, Any]:
+    return {"inner": list(core.inner), "outer": list(core.outer)}
+
+
+def _write_factor(factor: PackedFactor, arrays: Arrays) -> dict[str, Any]:
+    arrays[f"factor.{factor.kind}"] = factor.values
+    return {
+        "kind": factor.kind,
+        "n_rows": factor.n_rows,
+        "n_columns": factor.n_columns,
+        "log_relative_sigma_sum": factor.log_relative_sigma_sum,
+    }
+
+
+def _read_factor(entry: Any, arrays: Arrays) -> PackedFactor:
+    return PackedFactor(
+        entry["kind"],
+        arrays[f"factor.{entry['kind']}"],
+        entry["n_rows"],
+        entry["n_columns"],
+        entry["log_relative_sigma_sum"],
+    )
+
+
+def _write_posterior(posterior: Posterior, arrays: Arrays) -> dict[str, Any]:
+    arrays["posterior.weights"] = posterior.weights
+    arrays["posterior.R"] = pack_triangle(posterior.R)
+    for k, prior in enumerate(posterior.priors):
+        arrays[f"posterior.prior{k}"] = pack_triangle(np.ascontiguousarray(prior.lower.T))
+    return {
+        "priors": [
+            {"name": p.name, "start": p.columns.start, "stop": p.columns.stop, "jitter": p.jitter}
+            for p in posterior.priors
+        ],
+        "amplitudes": list(posterior.amplitudes),
+        "kinds": list(posterior.kinds),
+        "sigmas": list(posterior.sigmas),
+        "effective_parameters": list(posterior.effective_parameters),
+        "log_evidence": posterior.log_evidence,
+    }
+
+
+def _read_posterior(entry: Any, arrays: Arrays) -> Posterior:
+    weights = arrays["posterior.weights"]
+    priors = []
+    for k, prior in enumerate(entry["priors"]):
+        columns = slice(prior["start"], prior["stop"])
+        upper = unpack_triangle(arrays[f"posterior.prior{k}"], columns.stop - columns.start)
+        priors.append(PriorFactor(prior["name"], columns, np.asfortranarray(upper.T), prior["jitter"]))
+    return Posterior(
+        weights,
+        np.asfortranarray(unpack_triangle(arrays["posterior.R"], len(weights))),
+        tuple(priors),
+        tuple(entry["amplitudes"]),
+        tuple(entry["kinds"]),
+        tuple(entry["sigmas"]),
+        tuple(entry["effective_parameters"]),
+        entry["log_evidence"],
+    )
+
+
+def _write_reference(outcome: FitOutcome, arrays: Arrays) -> dict[str, Any]:
+    atoms = outcome.reference.atoms
+    prediction = outcome.model.predict(atoms, 1)
+    arrays["reference.numbers"] = np.asarray(atoms.numbers, dtype=np.int64)
+    arrays["reference.positions"] = np.asarray(atoms.positions)
+    arrays["reference.cell"] = np.asarray(atoms.cell[:])
+    arrays["reference.pbc"] = np.asarray(atoms.pbc)
+    arrays["reference.forces"] = prediction.forces
+    return {"name": outcome.reference.name, "energy": prediction.energy}
+
+
+def _read_reference(entry: Any, arrays: Arrays) -> LabelledStructure:
+    atoms = Atoms(
+        arrays["reference.numbers"],
+        positions=arrays["reference.positions"],
+        cell=arrays["reference.cell"],
+        pbc=arrays["reference.pbc"],
+    )
+    return LabelledStructure(
+        atoms, entry["name"], energy=entry["energy"], forces=np.array(arrays["reference.forces"])
+    )
+
+
+def _verify(path: str | Path, outcome: FitOutcome, arrays: Arrays) -> None:
+    reference = outcome.reference
+    prediction = outcome.model.predict(reference.atoms, 1)
+    energy_error = abs(prediction.energy - float(reference.energy or 0.0)) / len(reference.atoms)
+    force_error = float(np.abs(prediction.forces - arrays["reference.forces"]).max())
+    if energy_error > _ENERGY_TOLERANCE or force_error > _FORCE_TOLERANCE:
+        raise ModelFileError(
+            f"{path}: the stored reference structure {reference.name} is predicted {energy_error:.2g} eV/atom and "
+            f"{force_error:.2g} eV/A off what was written; do not use this model with this version of Castile"
+        )
+
+
+def _report_header(report: FitReport) -> dict[str, Any]:
+    values = asdict(report)
+    del values["census"]
+    return values
+
+
+def _read_report(header: Any) -> FitReport:
+    values = dict(header["report"])
+    return FitReport(
+        census=LabelCensus.from_dict(header["census"]),
+        explanations=tuple(Explanation(**entry) for entry in values["explanations"]),
+        composition=tuple((symbol, energy) for symbol, energy in values["composition"]),
+        composition_source=values["composition_source"],
+        noises=tuple(LearnedNoise(**entry) for entry in values["noises"]),
+        amplitudes=tuple(LearnedAmplitude(**entry) for entry in values["amplitudes"]),
+        n_columns=values["n_columns"],
+        log_evidence=values["log_evidence"],
+        evidence_message=values["evidence_message"],
+        timings=tuple((name, seconds) for name, seconds in values["timings"]),
+        estimated_memory=values["estimated_memory"],
+        peak_memory=values["peak_memory"],
+    )
