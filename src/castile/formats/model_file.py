@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ def write_model_file(
     metadata = {_HEADER: text, _SCHEMA: str(SCHEMA_VERSION), _VERSION: package, _HASH: digest}
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
+        temporary.touch()
+        mode = stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
         save_file(stored, temporary, metadata=metadata)
+        os.chmod(temporary, mode)  # safetensors makes its files private
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -119,8 +123,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     digest = _content_hash(metadata[_HEADER], schema, package, arrays)
     if digest != metadata[_HASH]:
         raise ModelFileError(
-            f"{source}: was edited or damaged after it was written: its content has SHA-256 {digest[:16]}..., "
-            f"the file says {metadata[_HASH][:16]}...; {_RESTORE}"
+            f"{source}: was edited or damaged after it was written: its content has SHA-256 {digest[:16]}..."
+            f", the file says {metadata[_HASH][:16]}...; {_RESTORE}"
         )
     return ModelFile(header, arrays, schema, package, digest)
 
