@@ -1,5 +1,6 @@
 """A real potential with the face of a fitted model: ASE's effective medium theory."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,15 @@ class EMTModel:
 
     def __init__(self, shift: float = 0.0) -> None:
         self.shift = shift
+
+    def predict_many(self, structures: Iterable[Atoms]) -> Iterator[EMTPrediction]:
+        """Predict in order, reading two structures ahead, as threads do."""
+        pending: list[Atoms] = []
+        for atoms in structures:
+            pending.append(atoms)
+            if len(pending) > 2:
+                yield self.predict(pending.pop(0))
+        yield from map(self.predict, pending)
 
     def predict(self, atoms: Atoms) -> EMTPrediction:
         unknown = sorted(set(atoms.get_chemical_symbols()) - {"Cu", "Ag", "Au"})

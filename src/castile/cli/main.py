@@ -9,17 +9,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from castile.cli import evaluate, predict
+from castile.cli import demo, describe, evaluate, info, predict, simulate
 from castile.errors import CastileError
 
-GROUPS = [evaluate, predict]
-import importlib
-
-for _name in ("fit", "simulate", "describe", "info", "demo"):
-    try:
-        GROUPS.append(importlib.import_module(f"castile.cli.{_name}"))
-    except ModuleNotFoundError:
-        pass
+GROUPS = [demo, evaluate, predict, simulate, describe, info]
+try:
+    from castile.cli import fit
+except ImportError:
+    pass
+else:
+    GROUPS.insert(1, fit)
 
 
 class CommandGroup(TyperGroup):

@@ -26,14 +26,16 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     shown = RichTable(
-        title=table.title or None, caption=table.note or None, box=box.SIMPLE_HEAD, title_justify="left",
-        title_style="bold", caption_justify="left", pad_edge=False,
+        title=table.title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
     )  # fmt: skip
     for index, name in enumerate(table.columns):
         shown.add_column(Text(name), justify="right" if table.is_numeric(index) else "left")
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
-    Console(width=None if _is_terminal() else 160).print(shown)
+    console = Console(width=None if _is_terminal() else 160)
+    console.print(shown)
+    if table.note:
+        console.print(Text(table.note), "")
 
 
 def _is_terminal() -> bool:

@@ -1,8 +1,9 @@
 """Errors of a model on labelled data, and predictions written to files."""
 
 from castile.evaluation.errors import Evaluation, GroupErrors, StructureError
-from castile.evaluation.evaluate import PredictedValues, Predictor, evaluate, predict_structure
+from castile.evaluation.evaluate import evaluate
 from castile.evaluation.prediction_file import write_predictions
+from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
 from castile.evaluation.sampling import ParityReservoir, ParitySample
 from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
 
@@ -17,6 +18,6 @@ __all__ = [
     "Predictor",
     "StructureError",
     "evaluate",
-    "predict_structure",
+    "predict_stream",
     "write_predictions",
 ]

@@ -57,7 +57,7 @@ class Evaluation:
         stress_sample: reference and predicted stress components, eV/Angstrom^3 (bounded).
         worst_energies: structures with the largest absolute energy errors, eV/atom, largest first.
         worst_forces: structures with the largest error of any force component, eV/Angstrom, largest first.
-        prediction_seconds: wall time spent in the model.
+        prediction_seconds: wall time of reading and predicting.
 
     """
 

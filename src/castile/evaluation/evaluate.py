@@ -5,14 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
-from castile.errors import CastileError, InputError
+from castile.errors import InputError
 from castile.evaluation.errors import UNNAMED_CONFIG_TYPE, Evaluation, GroupErrors, StructureError
+from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
 from castile.evaluation.sampling import ParityReservoir
 from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
 from castile.structures import LabelKeys, LabelledStructure, StructureSource, as_source
@@ -20,33 +19,6 @@ from castile.structures.readers import StructureLike
 
 N_WORST = 10
 Progress = Callable[[int], None]
-
-
-class PredictedValues(Protocol):
-    """What a prediction must offer; ``castile.Prediction`` does."""
-
-    @property
-    def energy(self) -> float:
-        """Total energy, eV."""
-
-    @property
-    def energies(self) -> NDArray[np.float64]:
-        """(n_atoms,) energies of the atoms, eV."""
-
-    @property
-    def forces(self) -> NDArray[np.float64]:
-        """(n_atoms, 3) forces, eV/Angstrom."""
-
-    @property
-    def stress(self) -> NDArray[np.float64] | None:
-        """(6,) stress in ASE's sign and Voigt order, eV/Angstrom^3; None without a volume."""
-
-
-class Predictor(Protocol):
-    """Anything that predicts structures; ``castile.GAP`` does."""
-
-    def predict(self, atoms: Atoms) -> PredictedValues:
-        """Energy, forces and stress of one structure."""
 
 
 def evaluate(
@@ -75,35 +47,13 @@ def evaluate(
 
     """
     collector = _Collector(sample_size, seed)
-    for structure in as_source(structures, keys):
-        started = perf_counter()
-        predicted = predict_structure(model, structure.atoms, structure.name)
-        collector.seconds += perf_counter() - started
+    started = perf_counter()
+    for structure, predicted in predict_stream(model, as_source(structures, keys)):
         collector.add(structure, predicted)
+        collector.seconds = perf_counter() - started
         if progress is not None:
             progress(collector.overall.n_structures)
     return collector.evaluation()
-
-
-def predict_structure(model: Predictor, atoms: Atoms, name: str) -> PredictedValues:
-    """Predict one structure; errors name it.
-
-    Raises:
-        InputError: the model cannot predict the structure, or its prediction is not finite.
-
-    """
-    try:
-        predicted = model.predict(atoms)
-    except CastileError as error:
-        if name in str(error):
-            raise
-        raise InputError(f"{name}: {error}") from error
-    if not (np.isfinite(predicted.energy) and np.all(np.isfinite(predicted.forces))):
-        raise InputError(
-            f"{name}: the predicted energy or forces are not finite (energy {predicted.energy} eV); "
-            "look at the structure: atoms may lie on top of each other."
-        )
-    return predicted
 
 
 class _Group:

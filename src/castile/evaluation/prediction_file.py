@@ -14,7 +14,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats, open_with_
 from ase.io.trajectory import TrajectoryWriter
 
 from castile.errors import InputError
-from castile.evaluation.evaluate import PredictedValues, Predictor, predict_structure
+from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
 from castile.structures import LabelKeys, LabelledStructure, StructureSource, as_source
 from castile.structures.readers import StructureLike
 
@@ -61,8 +61,7 @@ def write_predictions(
     writer = _open_writer(target, partial)
     done = 0
     try:
-        for structure in source:
-            predicted = predict_structure(model, structure.atoms, structure.name)
+        for structure, predicted in predict_stream(model, source):
             writer.write(predicted_atoms(structure, predicted))
             done += 1
             if progress is not None:

@@ -17,7 +17,7 @@ def write_evaluation_report(
     """Write parity plots and error tables as one HTML file and return its path."""
     data = ", ".join(data_names)
     subtitle = f"{evaluation.n_structures:,} structures, {evaluation.n_atoms:,} atoms: {data}"
-    speed = f"Predicting took {evaluation.prediction_seconds:.3g} s."
+    speed = f"Reading and predicting took {evaluation.prediction_seconds:.3g} s."
     return write_html_report(
         path,
         [accuracy_section(evaluation, lead="Predicted values against the labels of the data.")],

@@ -1,0 +1,141 @@
+"""Everything that a model file says about itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from castile.evaluation.tables import Table, format_number
+from castile.formats import read_model_file
+from castile.potentials.fit_report import FitReport
+from castile.potentials.gap import load
+from castile.potentials.settings import FitSettings
+from castile.report.fit_tables import (
+    amplitude_table,
+    census_table,
+    composition_table,
+    fit_timing_table,
+    noise_table,
+    part_name,
+    reasons_table,
+    settings_table,
+)
+from castile.report.settings_rows import settings_values
+
+_UNIT_NAMES = {
+    "eV per root atom": "ev_per_root_atom",
+    "eV/A": "ev_per_angstrom",
+    "eV/A^3": "ev_per_cubic_angstrom",
+}
+Json = float | int | bool | str | None
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """Content of a model file.
+
+    Attributes:
+        path: the file.
+        n_bytes: its size.
+        schema_version: of its layout.
+        package_version: of the Castile that wrote it.
+        sha256: hash of its content, verified.
+        elements: chemical symbols that the model knows.
+        cutoff: largest cutoff of all terms, Angstrom.
+        settings: complete; a fit with them gives the same model.
+        report: what the fit did.
+
+    """
+
+    path: Path
+    n_bytes: int
+    schema_version: int
+    package_version: str
+    sha256: str
+    elements: tuple[str, ...]
+    cutoff: float
+    settings: FitSettings
+    report: FitReport
+
+    def tables(self) -> tuple[Table, ...]:
+        """Tables for the terminal or a page."""
+        return (
+            self._file_table(),
+            census_table(self.report.census),
+            composition_table(self.report),
+            noise_table(self.report),
+            amplitude_table(self.report),
+            reasons_table(self.report),
+            settings_table(self.settings),
+            fit_timing_table(self.report),
+        )
+
+    def _file_table(self) -> Table:
+        rows = (
+            ("file", f"{self.path} ({self.n_bytes / 1e6:.2f} MB)"),
+            ("elements", ", ".join(self.elements)),
+            ("cutoff", f"{self.cutoff:g} Å"),
+            ("weights", format_number(self.report.n_columns)),
+            ("written by", f"castile {self.package_version}, file schema {self.schema_version}"),
+            ("hash of the model", self.sha256),
+            ("hash of the training data", self.report.census.data_hash),
+        )
+        return Table(("what", "value"), rows, "Model")
+
+    def to_json_dict(self) -> dict[str, Json]:
+        """Flat values; keys are on the page of ``castile info``."""
+        report, census = self.report, self.report.census
+        values: dict[str, Json] = {
+            "file_bytes": self.n_bytes,
+            "schema_version": self.schema_version,
+            "package_version": self.package_version,
+            "model_sha256": self.sha256,
+            "training_data_sha256": census.data_hash,
+            "elements": " ".join(self.elements),
+            "cutoff_angstrom": self.cutoff,
+            "n_structures": census.n_structures,
+            "n_atoms": census.n_atoms,
+            "n_energies": census.energy.n_present,
+            "n_forces": census.forces.n_present,
+            "n_stresses": census.stress.n_present,
+            "n_weights": report.n_columns,
+            "log_evidence": report.log_evidence,
+            "peak_memory_bytes": report.peak_memory,
+            "estimated_memory_bytes": report.estimated_memory,
+        }
+        values |= {f"composition/{symbol}_ev": energy for symbol, energy in report.composition}
+        for noise in report.noises:
+            unit = _UNIT_NAMES.get(noise.unit, "relative")
+            values[f"noise/{noise.kind}_{unit}"] = noise.sigma
+            values[f"noise/{noise.kind}_learned"] = noise.learned
+            values[f"noise/{noise.kind}_training_rmse_{unit}"] = noise.training_rmse
+        for part in report.amplitudes:
+            values[f"amplitude/{part_name(part.name)}_ev"] = part.amplitude
+            values[f"amplitude/{part_name(part.name)}_n_sparse"] = part.n_sparse
+        values |= {f"settings/{key}": value for key, value in settings_values(self.settings)}
+        values |= {f"seconds/{stage}": seconds for stage, seconds in report.timings}
+        return values
+
+
+def summarize_model(path: str | os.PathLike[str]) -> ModelSummary:
+    """Read a model file, verify it, and return what it says about itself.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, edited, or of a newer version.
+
+    """
+    source = Path(path)
+    content = read_model_file(source)
+    model = load(source)
+    return ModelSummary(
+        path=source,
+        n_bytes=source.stat().st_size,
+        schema_version=content.schema_version,
+        package_version=content.package_version,
+        sha256=content.sha256,
+        elements=tuple(content.header["elements"]),
+        cutoff=model.fitted_model.cutoff,
+        settings=model.settings_,
+        report=model.fit_report,
+    )
