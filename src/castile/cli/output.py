@@ -26,8 +26,12 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     shown = RichTable(
-        title=table.title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
-    )  # fmt: skip
+        title=table.title or None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+    )
     for index, name in enumerate(table.columns):
         shown.add_column(Text(name), justify="right" if table.is_numeric(index) else "left")
     for row in table.rows:

@@ -102,12 +102,21 @@ class _Clock:
             if self.progress is not None:
                 self.progress(name, done, total)
 
-        started = perf_counter()
-        report(0)
-        yield report
-        self.steps.append((name, perf_counter() - started))
+        with self.time(name):
+            report(0)
+            yield report
         if self.progress is not None:
             self.progress(name, total or 1, total or 1)
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        started = perf_counter()
+        yield
+        self.steps.append((name, perf_counter() - started))
+
+    def fit_stage(self, stage: str, fraction: float) -> None:
+        if self.progress is not None:
+            self.progress(f"fit: {stage}", int(100 * fraction), 100)
 
 
 def run_demo(
@@ -136,8 +145,8 @@ def run_demo(
     with clock.step("label census"):
         census = take_census(train)
         check_census(census)
-    with clock.step("fit"):
-        model = GAP().fit(train)
+    with clock.time("fit"):
+        model = GAP().fit(train, progress=clock.fit_stage)
     model_path = folder / "model.castile"
     model.save(model_path)
     with clock.step("held-out errors", len(test)) as report:

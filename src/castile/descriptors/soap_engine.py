@@ -3,7 +3,7 @@
 Structures enter as :class:`SortedPairs`; work goes by chunks of centres that stay in cache.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +123,27 @@ class SoapEngine:
     @property
     def _kernel_sizes(self) -> tuple[int, int, int, int, bool]:
         return self.n_channels, self.basis.n_max, self._n_padded, self.basis.l_max, self.normalize
+
+    def restricted(self, present: tuple[int, ...]) -> "tuple[SoapEngine, NDArray[np.int64]]":
+        """Return the engine for structures of the elements ``present`` only, and the features it keeps.
+
+        Where elements have channels of their own, those of absent elements are zero and are left out.
+        """
+        chosen = list(present)
+        channels = list(range(self.n_channels)) if self._mixes else chosen
+        engine = replace(
+            self,
+            mixing=self.mixing[np.ix_(chosen, channels)],
+            central=self.central[np.ix_(chosen, chosen)],
+        )
+        n_max, combined = self.basis.n_max, self.n_channels * self.basis.n_max
+        k = (np.array(channels)[:, None] * n_max + np.arange(n_max)).ravel()
+        rows, columns = np.triu_indices(len(k))
+        first, second = k[rows], k[columns]
+        position = first * (2 * combined - first - 1) // 2 + second
+        per_degree = combined * (combined + 1) // 2
+        features = (np.arange(self.basis.l_max + 1)[:, None] * per_degree + position).ravel()
+        return engine, features
 
     def sort(
         self,

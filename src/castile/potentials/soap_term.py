@@ -33,6 +33,8 @@ class SoapTerm:
         Power spectra of the sparse points, sorted by element.
     counts : tuple of int
         Number of sparse points of each element.
+    starts : tuple of int, optional
+        First column of each element; one after the other if not given.
     """
 
     name: str
@@ -41,6 +43,7 @@ class SoapTerm:
     zeta: float
     sparse_points: Array
     counts: tuple[int, ...]
+    starts: tuple[int, ...] | None = None
 
     @property
     def cutoff(self) -> float:
@@ -54,8 +57,36 @@ class SoapTerm:
 
     def columns(self, element: int) -> slice:
         """Return the columns of the sparse points of an element index."""
-        start = sum(self.counts[:element])
+        start = sum(self.counts[:element]) if self.starts is None else self.starts[element]
         return slice(start, start + self.counts[element])
+
+    def points(self, element: int) -> Array:
+        """Return the sparse points of an element index, (counts[element], n_features)."""
+        start = sum(self.counts[:element])
+        return self.sparse_points[start : start + self.counts[element]]
+
+    def restricted(self, numbers: NDArray[np.int64]) -> "SoapTerm":
+        """Return the term for structures of these elements only: features of absent channels are zero there.
+
+        Its columns are those of the full term. A binary structure of a four-element model costs a fourth.
+        """
+        present = tuple(e for e, z in enumerate(self.elements) if z in set(np.unique(numbers).tolist()))
+        if len(present) == len(self.elements) or not present:
+            return self
+        views: dict[tuple[int, ...], SoapTerm] = self.__dict__.setdefault("_views", {})
+        if present not in views:
+            engine, features = self.engine.restricted(present)
+            points = [self.points(e)[:, features] for e in present]
+            views[present] = SoapTerm(
+                self.name,
+                engine,
+                tuple(self.elements[e] for e in present),
+                self.zeta,
+                np.ascontiguousarray(np.concatenate(points)),
+                tuple(self.counts[e] for e in present),
+                tuple(self.columns(e).start for e in present),
+            )
+        return views[present]
 
     def blocks(self) -> list[tuple[str, slice]]:
         """Return (label, columns) of the parts whose prior covariance is independent of the others'."""
@@ -74,6 +105,11 @@ class SoapTerm:
         self, environment: Environment, weights: Array, response: Response, threads: int = 1
     ) -> None:
         """Add energies, forces and virial of the term, given its weights (n_columns,)."""
+        self.restricted(environment.numbers)._add_response(environment, weights, response, threads)
+
+    def _add_response(
+        self, environment: Environment, weights: Array, response: Response, threads: int
+    ) -> None:
         ordered = self.sorted_pairs(environment)
         weights = weights.astype(self.engine.dtype, copy=False)
 
@@ -100,8 +136,7 @@ class SoapTerm:
     ) -> tuple[Array, Array]:
         begin, end, element = piece
         chunk = self.engine.chunk(ordered, begin, end)
-        columns = self.columns(element)
-        points = self.sparse_points[columns]
+        columns, points = self.columns(element), self.points(element)
         dots = chunk.features @ points.T
         powers = np.empty_like(dots)
         raise_dots(dots, self.zeta, powers)
@@ -114,12 +149,15 @@ class SoapTerm:
 
     def add_rows(self, environment: Environment, rows: Rows) -> None:
         """Add the training rows of a structure; rows of one kind that are not wanted have length zero."""
+        self.restricted(environment.numbers)._add_rows(environment, rows)
+
+    def _add_rows(self, environment: Environment, rows: Rows) -> None:
         ordered = self.sorted_pairs(environment)
         for begin, end, element in element_chunks(ordered.center_elements, len(self.elements)):
             columns = self.columns(element)
             if columns.start == columns.stop:
                 continue
-            points = self.sparse_points[columns]
+            points = self.points(element)
             chunk = self.engine.chunk(ordered, begin, end)
             dots = chunk.features @ points.T
             powers = np.empty_like(dots)

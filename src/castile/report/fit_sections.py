@@ -17,14 +17,14 @@ from castile.report.fit_tables import (
 from castile.report.page import Paragraph, Section
 
 _NOISE = (
-    "Nothing here was tuned by hand: noise levels and amplitudes are those with the largest marginal likelihood. "
-    "The noise of a label is how far the model may stay from it. It covers what the calculation scatters and what "
-    "the model cannot express, so it should be close to the training error; where the training error is much "
-    "smaller, the model has more freedom than the labels need."
+    "Nothing here was tuned by hand: noise levels and amplitudes are those with the largest marginal "
+    "likelihood. The noise of a label is how far the model may stay from it: it covers what the calculation "
+    "scatters and what the model cannot express. Where the training error is much smaller than the noise, the "
+    "labels leave weights undetermined."
 )
 _AMPLITUDES = (
-    "The amplitude of a part is how much energy per atom it contributes, as a standard deviation before any label "
-    "is seen. The effective number of parameters is how many of the weights the labels of a kind determine."
+    "The amplitude of a part is how much energy per atom it contributes, as a standard deviation before any "
+    "label is seen. The effective number of parameters is how many of the weights the labels of a kind determine."
 )
 
 

@@ -30,9 +30,7 @@ def reasons_table(report: FitReport) -> Table:
 
 def settings_table(settings: BaseModel) -> Table:
     """Every setting with its meaning."""
-    rows = tuple(
-        (key, value, meaning.replace("Angstrom", "Å")) for key, value, meaning in settings_rows(settings)
-    )
+    rows = tuple((key, value, text.replace("Angstrom", "Å")) for key, value, text in settings_rows(settings))
     return Table(("setting", "value", "meaning"), rows, "All settings")
 
 
