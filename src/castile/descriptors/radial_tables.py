@@ -1,4 +1,8 @@
-"""Spline tables of the radial functions: basis, cutoff function and radial scaling folded into piecewise polynomials."""
+"""Spline tables of the radial functions: basis, cutoff function and radial scaling folded into piecewise
+polynomials.
+"""
+
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +18,14 @@ _SHORTEST = 1e-3
 _MOST_INTERVALS = 4000
 
 
+@lru_cache(maxsize=32)
 def build_radial_table(
     basis: RadialBasis, cutoff: CutoffFunction, scaling: RadialScaling, dtype: str = "float64"
 ) -> RadialTable:
     """Return quintic polynomials of f(r) u(r) R_nl(r) between nodes that include the cutoff's own.
 
-    The step is halved until the largest error between the nodes is below ``TOLERANCE`` times the largest value,
+    The step is halved until the largest error between the nodes is below ``TOLERANCE`` times the largest
+    value,
     so the table is exact to rounding; forces are the exact derivative of the polynomials.
 
     Parameters
@@ -32,7 +38,7 @@ def build_radial_table(
     step = cutoff.width / max(1, int(np.ceil(cutoff.width / (0.25 * basis.sigma))))
     while True:
         coefficients, start, error = _interpolate(basis, cutoff, scaling, step)
-        if error < TOLERANCE or len(coefficients) > _MOST_INTERVALS or dtype == "float32" and error < 1e-8:
+        if error < TOLERANCE or len(coefficients) > _MOST_INTERVALS or (dtype == "float32" and error < 1e-8):
             break
         step /= 2
     n_intervals, n_l, _, n_max = coefficients.shape
