@@ -83,7 +83,9 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def vjp(self, atoms: Atoms, cotangent: NDArray[np.floating]) -> Gradient:
-        """Return the gradient of sum(cotangent * transform(atoms)); ``cotangent`` has the shape of the features."""
+        """Return the gradient of sum(cotangent * transform(atoms)); ``cotangent`` has the shape of the
+        features.
+        """
 
 
 def as_structures(structures: Atoms | Iterable[Atoms]) -> list[Atoms]:
@@ -103,7 +105,8 @@ def as_structures(structures: Atoms | Iterable[Atoms]) -> list[Atoms]:
         if not np.isfinite(atoms.positions).all():
             atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
             raise InputError(
-                f"structure {index}: atom {atom} has position {atoms.positions[atom]}; repair or remove the structure"
+                f"structure {index}: atom {atom} has position {atoms.positions[atom]}; "
+                "repair or remove the structure"
             )
     return listed
 

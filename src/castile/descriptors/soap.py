@@ -41,7 +41,8 @@ class SOAP(Descriptor):
     .. math::
 
         c^q_{nlm}(i) = \sum_j u_{q}(Z_j)\, f(r_{ij})\, R_{nl}(r_{ij})\, Y_{lm}(\hat r_{ij}), \qquad
-        p_{l,kk'} = \frac{\sqrt{2 - \delta_{kk'}}}{\sqrt{2l+1}} \sum_m c_{klm}\, c_{k'lm}, \quad k = (q, n) \le k'
+        p_{l,kk'} = \frac{\sqrt{2 - \delta_{kk'}}}{\sqrt{2l+1}} \sum_m c_{klm}\, c_{k'lm}, \quad k = (q, n)
+        \le k'
 
     Feature order: l slowest, then k, then k'; see the page on conventions.
 
@@ -82,7 +83,8 @@ class SOAP(Descriptor):
     mixing_ : ndarray, shape (n_species, n_channels)
     n_features_out_ : int
 
-    Source: Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), Eqs. 25-36; Musil et al., Chem. Rev. 121, 9759 (2021).
+    Source: Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), Eqs. 25-36; Musil et al., Chem. Rev. 121,
+    9759 (2021).
     """
 
     def __init__(
@@ -151,9 +153,9 @@ class SOAP(Descriptor):
             raise InputError(f"central_weight = {self.central_weight}: give a finite number")
         basis, cutoff = self.radial_basis, self.cutoff_function
         if isinstance(basis, str):
-            basis = _choice("radial_basis", basis, _BASES)(self.n_max, self.l_max, self.cutoff, self.sigma)  # type: ignore[call-arg]
+            basis = _choice("radial_basis", basis, _BASES)(self.n_max, self.l_max, self.cutoff, self.sigma)
         if isinstance(cutoff, str):
-            cutoff = _choice("cutoff_function", cutoff, _CUTOFFS)(self.cutoff, self.cutoff_width)  # type: ignore[call-arg]
+            cutoff = _choice("cutoff_function", cutoff, _CUTOFFS)(self.cutoff, self.cutoff_width)
         return SoapEngine(
             basis,
             cutoff,
@@ -179,13 +181,15 @@ class SOAP(Descriptor):
         ----------
         structures : ase.Atoms or iterable of them
         centers : array or list of arrays, optional
-            For one structure, or per structure: indices of atoms (n_centers,), or positions in Angstrom (n_centers, 3) of
+            For one structure, or per structure: indices of atoms (n_centers,), or positions in Angstrom
+            (n_centers, 3) of
             points that need not be atoms. Default: all atoms.
 
         Returns
         -------
         ndarray, shape (n_rows, n_features)
-            Rows: all centres of the first structure, then of the next; one row per structure with ``average``.
+            Rows: all centres of the first structure, then of the next; one row per structure with
+            ``average``.
 
         Raises
         ------
@@ -194,7 +198,9 @@ class SOAP(Descriptor):
         """
         engine = self._fitted()
         listed = as_structures(structures)
-        per_structure = [centers] if isinstance(structures, Atoms) else _per_structure(centers, len(listed))
+        per_structure: Sequence[Any] = (
+            [centers] if isinstance(structures, Atoms) else _per_structure(centers, len(listed))
+        )
         prepared = [
             self._prepare(atoms, chosen, f"structure {index}")
             for index, (atoms, chosen) in enumerate(zip(listed, per_structure, strict=True))
@@ -218,7 +224,9 @@ class SOAP(Descriptor):
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return names ``l<l> <channel><n> <channel'><n'>``; channels are elements, or c0, c1, ... where mixed."""
+        """Return names ``l<l> <channel><n> <channel'><n'>``; channels are elements, or c0, c1, ... where
+        mixed.
+        """
         engine = self._fitted()
         if self.channels is None:
             labels = [chemical_symbols[z] for z in self.species_]
@@ -324,7 +332,8 @@ class SOAP(Descriptor):
         return changes if self.average is None else changes.mean(axis=0, keepdims=True)
 
     def derivatives(self, atoms: Atoms, centers: Centers = None) -> SparseDerivatives:
-        """Return the derivatives of transform(atoms, centers), one block per centre and atom that it depends on.
+        """Return the derivatives of transform(atoms, centers), one block per centre and atom that it depends
+        on.
 
         Prefer :meth:`vjp` where only a gradient is needed: it costs hundreds of times less.
         """
@@ -346,10 +355,12 @@ class SOAP(Descriptor):
             return _Prepared(ordered, free=True)
         if chosen.ndim != 1 or not (chosen.size == 0 or np.issubdtype(chosen.dtype, np.integer)):
             raise InputError(
-                f"{name}: centers has shape {chosen.shape} and type {chosen.dtype}; give atom indices (n,) or positions (n, 3)"
+                f"{name}: centers has shape {chosen.shape} and type {chosen.dtype}; "
+                "give atom indices (n,) or positions (n, 3)"
             )
         if chosen.size and (chosen.min() < -len(atoms) or chosen.max() >= len(atoms)):
-            raise InputError(f"{name}: centers names atom {chosen.max()}, but there are {len(atoms)} atoms")
+            wrong = chosen.max() if chosen.max() >= len(atoms) else chosen.min()
+            raise InputError(f"{name}: centers names atom {wrong}, but there are {len(atoms)} atoms")
         chosen = chosen.astype(np.int64) % len(atoms)
         pairs = neighbor_pairs(atoms, engine.cutoff.cutoff)
         ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)))
@@ -361,7 +372,9 @@ class SOAP(Descriptor):
     def _averaged(
         self, ordered: SortedPairs
     ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-        """Return (features (1, n), mean density, norm) of a structure; the last two only for the inner average."""
+        """Return (features (1, n), mean density, norm) of a structure; the last two only for the inner
+        average.
+        """
         engine = self._fitted()
         if ordered.n_centers == 0:
             raise InputError("an average needs at least one centre")
@@ -371,10 +384,10 @@ class SOAP(Descriptor):
                 total += engine.chunk(ordered, begin, end).features.sum(axis=0)
             empty = np.empty(0, dtype=self.dtype)
             return (total / ordered.n_centers)[None], empty, empty
-        mean: NDArray[np.floating] | None = None
+        mean: NDArray[np.floating] = np.zeros(1, dtype=self.dtype)
         for begin, end in _spans(ordered.n_centers):
             part = engine.density(ordered, begin, end).reshape(end - begin, -1).sum(axis=0)
-            mean = part if mean is None else mean + part
+            mean = mean + part
         density = np.asarray(mean / ordered.n_centers, dtype=self.dtype)
         features, norms = engine.power_spectrum(density, 1)
         return features, density, norms

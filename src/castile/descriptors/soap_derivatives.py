@@ -49,7 +49,7 @@ def explicit_derivatives(
     atom = np.concatenate(atoms) if atoms else np.empty(0, dtype=np.int64)
     value = np.concatenate(values) if values else np.empty((0, 3, engine.n_features), dtype=engine.dtype)
     if average == "outer":
-        return _outer(row, atom, value, strain, on_centers if free else None)
+        return _outer(atom, value, strain, on_centers if free else None)
     return SparseDerivatives(row, atom, value, strain, on_centers if free else None)
 
 
@@ -69,7 +69,7 @@ def _pair_changes(engine: SoapEngine, ordered: SortedPairs, center: int, first: 
 
 
 def _outer(
-    row: Array, atom: Array, value: Array, strain: Array, on_centers: Array | None
+    atom: NDArray[np.int64], value: Array, strain: Array, on_centers: Array | None
 ) -> SparseDerivatives:
     unique, inverse = np.unique(atom, return_inverse=True)
     summed = np.zeros((len(unique), *value.shape[1:]), dtype=value.dtype)

@@ -14,7 +14,8 @@ from castile.descriptors.radial_scaling import RadialScaling
 from castile.descriptors.radial_tables import build_radial_table
 from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
-from castile.numerics.harmonics import harmonics_table
+from castile.numerics.density import RadialTable
+from castile.numerics.harmonics import HarmonicsTable, harmonics_table
 from castile.numerics.pair_sorting import sort_pairs
 from castile.structures.neighbors import Pairs
 
@@ -28,7 +29,8 @@ Array = NDArray[np.floating]
 class SortedPairs:
     """Pairs sorted by centre and element of the neighbour; ``first`` has n_centers * n_elements + 1 entries.
 
-    ``center_elements`` and ``center_atoms`` hold the element index and the atom of each centre, -1 for points that are no
+    ``center_elements`` and ``center_atoms`` hold the element index and the atom of each centre, -1 for points
+    that are no
     atoms.
     """
 
@@ -84,6 +86,9 @@ class SoapEngine:
     dtype: str = "float64"
     _mixing: Array = field(init=False, repr=False)
     _mixes: bool = field(init=False, repr=False)
+    _table: RadialTable = field(init=False, repr=False)
+    _harmonics: HarmonicsTable = field(init=False, repr=False)
+    _center: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mixing = np.ascontiguousarray(self.mixing, dtype=self.dtype)
@@ -118,7 +123,7 @@ class SoapEngine:
 
     @property
     def _n_padded(self) -> int:
-        return int(self._table.n_padded)  # type: ignore[attr-defined]
+        return int(self._table.n_padded)
 
     @property
     def _kernel_sizes(self) -> tuple[int, int, int, int, bool]:
@@ -162,7 +167,8 @@ class SoapEngine:
         center_elements : ndarray, shape (n_centers,)
             Element index of each centre after reordering, -1 for points that are no atoms.
         order : ndarray, shape (n_centers,), optional
-            Centres are renumbered so that new centre k is old centre order[k] (only if the centres are the atoms).
+            Centres are renumbered so that new centre k is old centre order[k] (only if the centres are the
+            atoms).
         """
         center = pairs.center
         if order is None:
@@ -197,7 +203,7 @@ class SoapEngine:
             pairs.vectors,
             self._table,
             self._harmonics,
-            raw,  # type: ignore[attr-defined]
+            raw,
         )
         self._add_central_atoms(raw, pairs.center_elements[begin:end])
         return self._mixed(raw, count)
@@ -207,7 +213,7 @@ class SoapEngine:
         atoms = np.flatnonzero(center_elements >= 0)
         if atoms.size and self.central.any():
             weights = self.central[center_elements[atoms]]
-            isotropic[atoms, :, : self.basis.n_max] += weights[:, :, None] * self._center  # type: ignore[attr-defined]
+            isotropic[atoms, :, : self.basis.n_max] += weights[:, :, None] * self._center
 
     def _mixed(self, raw: Array, count: int) -> Array:
         if not self._mixes:
@@ -258,8 +264,8 @@ class SoapEngine:
             end,
             self.n_elements,
             pairs.vectors,
-            self._table,  # type: ignore[attr-defined]
-            self._harmonics,  # type: ignore[attr-defined]
+            self._table,
+            self._harmonics,
             self._unmixed(gradient, end - begin),
             out,
         )
@@ -279,8 +285,8 @@ class SoapEngine:
             self.n_elements,
             pairs.vectors,
             np.ascontiguousarray(pair_tangent, dtype=self.dtype),
-            self._table,  # type: ignore[attr-defined]
-            self._harmonics,  # type: ignore[attr-defined]
+            self._table,
+            self._harmonics,
             raw,
         )
         return self._mixed(raw, end - begin)
@@ -294,7 +300,9 @@ class SoapEngine:
         return out
 
     def pair_derivatives(self, pairs: SortedPairs, chunk: Chunk, begin: int, end: int) -> Array:
-        """Return dp/dr_ij **before normalization** of the pairs begin:end of the chunk, (3 n_pairs, n_features)."""
+        """Return dp/dr_ij **before normalization** of the pairs begin:end of the chunk, (3 n_pairs,
+        n_features).
+        """
         count = end - begin
         derivatives = np.empty(count * 3 * self._n_lm * self._n_padded, dtype=self.dtype)
         density_kernels.density_pair_derivatives(
@@ -303,7 +311,7 @@ class SoapEngine:
             pairs.vectors,
             self._table,
             self._harmonics,
-            derivatives,  # type: ignore[attr-defined]
+            derivatives,
         )
         out = np.empty((3 * count, self.n_features), dtype=self.dtype)
         power_kernels.power_spectrum_pair_derivatives(

@@ -1,0 +1,1 @@
+"""Threads, compilation and memory of this process."""

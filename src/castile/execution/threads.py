@@ -1,8 +1,11 @@
 """How many threads run, and the map over chunks that they share."""
 
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,9 +18,11 @@ Result = TypeVar("Result")
 
 ENVIRONMENT_VARIABLE = "CASTILE_NUM_THREADS"
 
+_local = threading.local()
+
 
 def thread_count(threads: int | None = None) -> int:
-    """Return the number of threads: the argument, else ``CASTILE_NUM_THREADS``, else all cores this process may use.
+    """Return the number of threads: the argument, else ``CASTILE_NUM_THREADS``, else all usable cores.
 
     Raises
     ------
@@ -36,19 +41,73 @@ def thread_count(threads: int | None = None) -> int:
     return threads
 
 
+class _BlasLimits:
+    """Limits on BLAS threads that are in force at the same time: the smallest one rules.
+
+    Contexts of different threads and generators end in any order, so each cannot simply restore what it found.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._controller = ThreadpoolController()
+        self._active: list[int] = []
+        self._original: Any = None
+
+    def enter(self, threads: int) -> None:
+        with self._lock:
+            smallest = min(self._active, default=None)
+            self._active.append(threads)
+            if smallest is None:
+                self._original = self._limit(threads)
+            elif threads < smallest:
+                self._limit(threads)
+
+    def leave(self, threads: int) -> None:
+        with self._lock:
+            self._active.remove(threads)
+            if not self._active:
+                self._original.restore_original_limits()
+            elif min(self._active) > threads:
+                self._original.restore_original_limits()
+                self._limit(min(self._active))
+
+    def _limit(self, threads: int) -> Any:
+        return self._controller.limit(limits=threads, user_api="blas")
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="castile")
+    return ThreadPoolExecutor(threads, thread_name_prefix="castile", initializer=_mark_worker)
 
 
 @cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
+def _blas() -> _BlasLimits:
+    return _BlasLimits()
 
 
-def limit_blas(threads: int) -> Any:
-    """Return a context in which matrix products use at most ``threads`` threads."""
-    return _blas().limit(limits=threads, user_api="blas")
+def _mark_worker() -> None:
+    _local.is_worker = True
+
+
+def _forget_threads() -> None:
+    """A forked child has none of its parent's threads, and must not wait for them."""
+    _pool.cache_clear()
+    _blas.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+@contextmanager
+def limit_blas(threads: int) -> Iterator[None]:
+    """Let matrix products use at most ``threads`` threads; of several limits in force the smallest counts."""
+    limits = _blas()
+    limits.enter(threads)
+    try:
+        yield
+    finally:
+        limits.leave(threads)
 
 
 def map_chunks(
@@ -56,19 +115,27 @@ def map_chunks(
 ) -> Iterator[Result]:
     """Yield ``function(item)`` in order, computed by ``threads`` threads with single-threaded BLAS in each.
 
-    At most two items per thread are in flight, so memory does not grow with the number of items.
+    At most two items per thread are in flight, so memory does not grow with the number of items. When an item
+    raises, or the iterator is closed early, items that have not begun are dropped and those that have are
+    waited for. Inside one of its own threads the map is serial.
     """
     count = thread_count(threads)
-    if count == 1:
-        with limit_blas(1):
-            yield from map(function, items)
-        return
-    pool = _pool(count)
-    with limit_blas(1):
-        pending = []
+    if count == 1 or getattr(_local, "is_worker", False):
         for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= 2 * count:
-                yield pending.pop(0).result()
-        for future in pending:
-            yield future.result()
+            with limit_blas(1):
+                result = function(item)
+            yield result
+        return
+    pending: deque[Future[Result]] = deque()
+    with limit_blas(1):
+        try:
+            for item in items:
+                pending.append(_pool(count).submit(function, item))
+                if len(pending) >= 2 * count:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+            wait(pending)

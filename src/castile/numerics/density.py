@@ -1,7 +1,9 @@
-"""Expansion of the neighbour density of each centre, c_nlm = sum_j R_nl(r_ij) Y_lm(u_ij), forward and backward.
+"""Expansion of the neighbour density of each centre, c_nlm = sum_j R_nl(r_ij) Y_lm(u_ij), forward and
+backward.
 
 Neighbours arrive sorted by centre and species: the pairs of segment ``centre * n_species + species`` are
-``first[segment] : first[segment + 1]``. Coefficients are stored as c[centre, lm, species, n] with n padded to whole vectors.
+``first[segment] : first[segment + 1]``. Coefficients are stored as c[centre, lm, species, n] with n padded to
+whole vectors.
 """
 
 from typing import NamedTuple
@@ -14,7 +16,9 @@ from castile.numerics.simd import LANES, fill, lane_sum, load, multiply, multipl
 
 
 class RadialTable(NamedTuple):
-    """Piecewise polynomials of all R_nl(r): coefficients[interval, l, power, n], flattened, powers from 0 to DEGREE."""
+    """Piecewise polynomials of all R_nl(r): coefficients[interval, l, power, n], flattened, powers from 0 to
+    DEGREE.
+    """
 
     coefficients: np.ndarray
     start: float
@@ -59,7 +63,9 @@ def _value_and_slope(coefficients, offset, stride, t):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _unit_vectors(vectors, begin, end, directions, distances):
-    """Fill one block of unit vectors and distances from pairs begin:end (the rest of the lanes points along z)."""
+    """Fill one block of unit vectors and distances from pairs begin:end (the rest of the lanes points along
+    z).
+    """
     for lane in range(LANES):
         directions[lane] = 0.0
         directions[LANES + lane] = 0.0
@@ -77,7 +83,9 @@ def _unit_vectors(vectors, begin, end, directions, distances):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def expand_density(first, begin, end, n_species, vectors, table, harmonics, density):
-    """Write c[centre, lm, species, n] of centres begin:end to the flat array ``density`` (centre ``begin`` first)."""
+    """Write c[centre, lm, species, n] of centres begin:end to the flat array ``density`` (centre ``begin``
+    first).
+    """
     n_lm = (table.l_max + 1) ** 2
     n_padded = table.n_padded
     row = n_species * n_padded
@@ -111,7 +119,9 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotangent, pair_gradient):
-    """Write dE/dr_ij of the pairs of centres begin:end to ``pair_gradient`` (the first of them first), given the flat dE/dc."""
+    """Write dE/dr_ij of the pairs of centres begin:end to ``pair_gradient`` (the first of them first), given
+    the flat dE/dc.
+    """
     origin = first[begin * n_species]
     n_lm = (table.l_max + 1) ** 2
     n_padded = table.n_padded
@@ -211,7 +221,9 @@ def density_pair_derivatives(pair_begin, pair_end, vectors, table, harmonics, de
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def density_jvp(first, begin, end, n_species, vectors, pair_tangent, table, harmonics, tangent):
-    """Write the change of c along the pair displacements ``pair_tangent`` (n_pairs, 3), laid out as ``density``."""
+    """Write the change of c along the pair displacements ``pair_tangent`` (n_pairs, 3), laid out as
+    ``density``.
+    """
     n_lm = (table.l_max + 1) ** 2
     n_padded = table.n_padded
     row = n_species * n_padded
@@ -233,7 +245,9 @@ def density_jvp(first, begin, end, n_species, vectors, pair_tangent, table, harm
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def mix_channels(density, n_rows, mixing, n_padded, mixed):
-    """Write mixed[row, channel, n] = sum_element density[row, element, n] mixing[element, channel] (flat arrays)."""
+    """Write mixed[row, channel, n] = sum_element density[row, element, n] mixing[element, channel] (flat
+    arrays).
+    """
     n_elements, n_channels = mixing.shape
     for row in range(n_rows):
         for channel in range(n_channels):

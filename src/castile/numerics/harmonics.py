@@ -1,8 +1,10 @@
 """Real spherical harmonics and their gradients for a block of directions, one direction per SIMD lane.
 
 Y_lm = P_lm(z) A_m(x, y) and Y_l,-m = P_lm(z) B_m(x, y) with A_m + i B_m = (x + i y)^m and P_lm the associated
-Legendre function divided by (1 - z^2)^(m/2), scaled so that the harmonics are orthonormal on the sphere (for m > 0 the
-factor sqrt 2 of the real form is included). On unit vectors they are polynomials in x, y, z, so the gradient has no
+Legendre function divided by (1 - z^2)^(m/2), scaled so that the harmonics are orthonormal on the sphere (for
+m > 0 the
+factor sqrt 2 of the real form is included). On unit vectors they are polynomials in x, y, z, so the gradient
+has no
 singular direction; the radial part of the gradient is projected out where it is used.
 """
 
@@ -15,7 +17,9 @@ from castile.numerics.simd import LANES, fill, load, multiply, multiply_add, spl
 
 
 class HarmonicsTable(NamedTuple):
-    """Recursion constants: diagonal[m] starts column m; a[l, m] and b[l, m] raise l (flattened rows of l_max + 1)."""
+    """Recursion constants: diagonal[m] starts column m; a[l, m] and b[l, m] raise l (flattened rows of l_max
+    + 1).
+    """
 
     l_max: int
     diagonal: np.ndarray
@@ -25,7 +29,9 @@ class HarmonicsTable(NamedTuple):
 
 
 def harmonics_table(l_max: int, dtype: Any = np.float64) -> HarmonicsTable:
-    """Return the constants of P_lm = a_lm (z P_l-1,m - b_lm P_l-2,m) for orthonormal real harmonics up to ``l_max``."""
+    """Return the constants of P_lm = a_lm (z P_l-1,m - b_lm P_l-2,m) for orthonormal real harmonics up to
+    ``l_max``.
+    """
     size = l_max + 1
     diagonal = np.zeros(size)
     diagonal[0] = np.sqrt(0.25 / np.pi)
@@ -45,7 +51,9 @@ def harmonics_table(l_max: int, dtype: Any = np.float64) -> HarmonicsTable:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def harmonics_values(directions, table, values):
-    """Write Y_lm of LANES unit vectors (``directions``: x lanes, y lanes, z lanes) to values[lm * LANES + lane]."""
+    """Write Y_lm of LANES unit vectors (``directions``: x lanes, y lanes, z lanes) to values[lm * LANES +
+    lane].
+    """
     l_max = table.l_max
     x, y, z = load(directions, 0), load(directions, LANES), load(directions, 2 * LANES)
     zero = fill(values, 0.0)
@@ -72,7 +80,9 @@ def harmonics_values(directions, table, values):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def harmonics_gradients(directions, table, values, grad_x, grad_y, grad_z):
-    """As :func:`harmonics_values`, with the gradients of the polynomials Y_lm(x, y, z) in ``grad_x, grad_y, grad_z``."""
+    """As :func:`harmonics_values`, with the gradients of the polynomials Y_lm(x, y, z) in ``grad_x, grad_y,
+    grad_z``.
+    """
     l_max = table.l_max
     x, y, z = load(directions, 0), load(directions, LANES), load(directions, 2 * LANES)
     zero = fill(values, 0.0)

@@ -1,4 +1,6 @@
-"""Element-wise work on the dot products of the kernel k = (p . s)^zeta, and its scatter into training rows."""
+"""Element-wise work on the dot products of the kernel k = (p . s)^zeta, and its scatter into training
+rows.
+"""
 
 import numpy as np
 from numba import njit
@@ -6,7 +8,9 @@ from numba import njit
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def raise_dots(dots, zeta, powers):
-    """Write powers = dots ** (zeta - 1), by repeated multiplication for whole zeta; negative dots count as zero."""
+    """Write powers = dots ** (zeta - 1), by repeated multiplication for whole zeta; negative dots count as
+    zero.
+    """
     n_rows, n_columns = dots.shape
     whole = int(zeta)
     repeats = whole - 1 if whole == zeta else -1
@@ -26,7 +30,9 @@ def raise_dots(dots, zeta, powers):
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 def weigh_powers(dots, powers, weights, zeta, energies):
-    """Write energies = sum_s w_s dots^zeta and overwrite ``powers`` by dE/d(dots) = zeta w_s dots^(zeta - 1)."""
+    """Write energies = sum_s w_s dots^zeta and overwrite ``powers`` by dE/d(dots) = zeta w_s dots^(zeta -
+    1).
+    """
     n_rows, n_columns = dots.shape
     for row in range(n_rows):
         dot, power = dots[row], powers[row]
@@ -44,9 +50,12 @@ def scatter_kernel_rows(
 ):
     """Add dk(p_i, s)/dr_ij of a block of pairs to the force rows and the virial rows of their structure.
 
-    dk/dr_ij = factor_is (dp/dr_ij . s - dots_is (dp/dr_ij . p_i)): ``products`` (3 n_pairs, M) and ``along`` (3 n_pairs) hold
-    the two products with the unnormalized dp, factor = zeta dots^(zeta - 1) / norm. ``force_rows`` (3 n_atoms, M)
-    receives the derivative of the forces -dE/dr, ``virial_rows`` (6, M) sum r_a dk/dr_b in Voigt order (symmetrized).
+    dk/dr_ij = factor_is (dp/dr_ij . s - dots_is (dp/dr_ij . p_i)): ``products`` (3 n_pairs, M) and ``along``
+    (3 n_pairs) hold
+    the two products with the unnormalized dp, factor = zeta dots^(zeta - 1) / norm. ``force_rows`` (3
+    n_atoms, M)
+    receives the derivative of the forces -dE/dr, ``virial_rows`` (6, M) sum r_a dk/dr_b in Voigt order
+    (symmetrized).
     """
     n_columns = dots.shape[1]
     change = np.empty((3, n_columns))

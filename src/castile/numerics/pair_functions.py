@@ -6,7 +6,9 @@ from numba import njit
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def pair_rows(center, neighbor, vectors, values, slopes, energy_row, force_rows, virial_rows):
-    """Add the rows of ordered pairs (each bond twice, so half of each) given B_s(r) and B_s'(r), (n_pairs, M) each."""
+    """Add the rows of ordered pairs (each bond twice, so half of each) given B_s(r) and B_s'(r), (n_pairs, M)
+    each.
+    """
     n_columns = values.shape[1]
     with_forces, with_virial = force_rows.shape[0] > 0, virial_rows.shape[0] == 6
     for pair in range(center.size):
@@ -37,7 +39,8 @@ def pair_rows(center, neighbor, vectors, values, slopes, energy_row, force_rows,
 def tabulated_pair_response(
     center, neighbor, vectors, kinds, table, start, step, cutoff, energies, forces, virial
 ):
-    """Add half of V(r) to the centre of each ordered pair, with forces and virial; ``table[kind, interval, power]``.
+    """Add half of V(r) to the centre of each ordered pair, with forces and virial; ``table[kind, interval,
+    power]``.
 
     ``kinds[pair]`` is negative for pairs without a potential; below ``start`` the first polynomial goes on.
     """

@@ -6,7 +6,8 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def sort_pairs(center, neighbor, species, squared_cutoff, vectors, n_centers, n_species):
-    """Return (first, order): pairs inside the cutoff, counting-sorted by centre * n_species + species of the neighbour.
+    """Return (first, order): pairs inside the cutoff, counting-sorted by centre * n_species + species of the
+    neighbour.
 
     Pairs whose neighbour has a negative species are left out.
     """

@@ -1,7 +1,10 @@
-"""Power spectrum p_lkk' = w_kk' / sqrt(2l + 1) sum_m c_lmk c_lmk' of density coefficients, forward and backward.
+"""Power spectrum p_lkk' = w_kk' / sqrt(2l + 1) sum_m c_lmk c_lmk' of density coefficients, forward and
+backward.
 
-k runs over channel and radial index together (k = channel * n_max + n); only k <= k' is stored, l slowest, and
-w = sqrt 2 off the diagonal keeps the dot product of two power spectra that of the full matrices. Rows of the density are padded:
+k runs over channel and radial index together (k = channel * n_max + n); only k <= k' is stored, l slowest,
+and
+w = sqrt 2 off the diagonal keeps the dot product of two power spectra that of the full matrices. Rows of the
+density are padded:
 channel ``q`` starts at ``q * n_padded``.
 """
 
@@ -15,7 +18,9 @@ _SQRT2 = np.sqrt(2.0)
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, normalize, features, norms):
-    """Write features[centre, (l, k, k')] and the norms before normalization; a zero density gives a zero row."""
+    """Write features[centre, (l, k, k')] and the norms before normalization; a zero density gives a zero
+    row.
+    """
     row = n_channels * n_padded
     size = (l_max + 1) ** 2 * row
     products = np.empty(row, density.dtype)
@@ -60,7 +65,9 @@ def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, norma
 def power_spectrum_vjp(
     density, features, norms, n_centers, n_channels, n_max, n_padded, l_max, normalize, cotangent, d_density
 ):
-    """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``, overwritten when it is normalized)."""
+    """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``, overwritten when it is
+    normalized).
+    """
     row = n_channels * n_padded
     size = (l_max + 1) ** 2 * row
     matrix = np.zeros(row * row, density.dtype)
@@ -145,7 +152,8 @@ def power_spectrum_pair_derivatives(
 ):
     """Write dp/dr_ij (before normalization) to out[3 * pair + axis, feature].
 
-    ``derivatives`` is dc/dr_ij of the pair's own element, flat [pair, axis, lm, n]; ``mixing[element, channel]`` says
+    ``derivatives`` is dc/dr_ij of the pair's own element, flat [pair, axis, lm, n]; ``mixing[element,
+    channel]`` says
     how much that element adds to each channel; ``pair_center`` counts from the first centre in ``density``.
     """
     n_channels = mixing.shape[1]

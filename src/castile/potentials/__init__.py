@@ -1,0 +1,1 @@
+"""Potentials: terms, their sum, the fit, prediction, the model file."""

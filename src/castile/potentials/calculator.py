@@ -19,7 +19,13 @@ class CastileCalculator(Calculator):
         Default: ``CASTILE_NUM_THREADS`` or all cores.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
 
     def __init__(self, model: PotentialModel, threads: int | None = None) -> None:
         super().__init__()

@@ -69,8 +69,8 @@ def fit_composition(
         return Composition(isolated, "isolated atoms in the data")
     if settings.method == "isolated":
         raise FitError(
-            f"composition: no isolated atom of {', '.join(missing)} with an energy in the data; add one in a large cell, "
-            "give the energies, or use least squares"
+            f"composition: no isolated atom of {', '.join(missing)} with an energy in the data; "
+            "add one in a large cell, give the energies, or use least squares"
         )
     if not per_atom:
         return Composition({z: isolated.get(z, 0.0) for z in elements}, "no energies in the data: zero")

@@ -1,4 +1,6 @@
-"""The core repulsion as a term of a potential: it has no weights, and its labels are subtracted before the fit."""
+"""The core repulsion as a term of a potential: it has no weights, and its labels are subtracted before the
+fit.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,6 @@
-"""One structure as the terms of a potential see it: elements and all neighbour pairs within the largest cutoff."""
+"""One structure as the terms of a potential see it: elements and all neighbour pairs within the largest
+cutoff.
+"""
 
 from dataclasses import dataclass
 
@@ -45,7 +47,8 @@ class Environment:
 
 @dataclass
 class Rows:
-    """Training rows of one structure for one block of columns: derivatives of its labels with respect to the weights.
+    """Training rows of one structure for one block of columns: derivatives of its labels with respect to the
+    weights.
 
     Attributes
     ----------

@@ -51,7 +51,8 @@ _LEAST_NOISE = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
 class FitOutcome:
     """A fitted model with everything that an update or a file needs.
 
-    ``factors`` are the reduced labels, ``posterior`` the distribution of all weights; ``reference`` is a training structure that a
+    ``factors`` are the reduced labels, ``posterior`` the distribution of all weights; ``reference`` is a
+    training structure that a
     file stores with its prediction.
     """
 

@@ -10,7 +10,8 @@ from castile.structures.census import LabelCensus
 class LearnedNoise:
     """Noise of one kind of label and what its labels were worth.
 
-    ``sigma`` is in ``unit``; ``training_rmse`` the root mean square misfit of the training labels in the same unit.
+    ``sigma`` is in ``unit``; ``training_rmse`` the root mean square misfit of the training labels in the same
+    unit.
     """
 
     kind: str
@@ -24,7 +25,9 @@ class LearnedNoise:
 
 @dataclass(frozen=True)
 class LearnedAmplitude:
-    """Amplitude of one part of the prior (a term, or one element of it), eV, with its number of sparse points."""
+    """Amplitude of one part of the prior (a term, or one element of it), eV, with its number of sparse
+    points.
+    """
 
     name: str
     amplitude: float
@@ -37,7 +40,8 @@ class LearnedAmplitude:
 class FitReport:
     """Everything that a fit has to say about itself.
 
-    ``timings`` are seconds per stage in order; ``estimated_memory`` and ``peak_memory`` bytes; ``composition`` pairs of symbol and
+    ``timings`` are seconds per stage in order; ``estimated_memory`` and ``peak_memory`` bytes;
+    ``composition`` pairs of symbol and
     eV with ``composition_source`` in words.
     """
 

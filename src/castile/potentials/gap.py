@@ -33,7 +33,8 @@ Progress = Callable[[str, float], None]
 class GAP(BaseEstimator):
     """Gaussian approximation potential: composition + core repulsion + pair terms + SOAP terms.
 
-    E = sum_i e_0(Z_i) + sum_bonds ZBL(r) + sum_terms k(x) w, with the kernel delta^2 (p . p')^zeta of SOAP vectors p. Whatever is
+    E = sum_i e_0(Z_i) + sum_bonds ZBL(r) + sum_terms k(x) w, with the kernel delta^2 (p . p')^zeta of SOAP
+    vectors p. Whatever is
     not given comes from the data; noise levels and amplitudes are those of the largest marginal likelihood.
 
     Parameters
@@ -77,7 +78,8 @@ class GAP(BaseEstimator):
         Complete settings; a fit with them gives the same model.
     fit_report_ : FitReport
 
-    Source: Bartok, Payne, Kondor, Csanyi, Phys. Rev. Lett. 104, 136403 (2010); Deringer et al., Chem. Rev. 121, 10073 (2021).
+    Source: Bartok, Payne, Kondor, Csanyi, Phys. Rev. Lett. 104, 136403 (2010); Deringer et al., Chem. Rev.
+    121, 10073 (2021).
     """
 
     def __init__(
@@ -165,9 +167,19 @@ class GAP(BaseEstimator):
         return parse_settings(values, "GAP")
 
     def _change_soap(self, values: dict[str, Any]) -> None:
-        names = (
-            "cutoff cutoff_width cutoff_function n_max l_max sigma zeta n_sparse radial_basis amplitude channels"
-        ).split()
+        names = [
+            "cutoff",
+            "cutoff_width",
+            "cutoff_function",
+            "n_max",
+            "l_max",
+            "sigma",
+            "zeta",
+            "n_sparse",
+            "radial_basis",
+            "amplitude",
+            "channels",
+        ]
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if not changes:
             return
@@ -218,7 +230,8 @@ class GAP(BaseEstimator):
     ) -> "GAP":
         """Add labelled structures to a fitted model, without the old ones.
 
-        The sparse points stay; noise levels and amplitudes too, unless ``relearn``. Same as :meth:`refit` on all structures.
+        The sparse points stay; noise levels and amplitudes too, unless ``relearn``. Same as :meth:`refit` on
+        all structures.
 
         Raises
         ------
@@ -302,7 +315,8 @@ def load(path: str | Path, *, threads: int | None = None, verify: bool = True) -
     Raises
     ------
     ModelFileError
-        If the file is truncated, edited, newer than this version, no model, or predicts other numbers than when it was written.
+        If the file is truncated, edited, newer than this version, no model, or predicts other numbers than
+        when it was written.
     """
     outcome = read_potential(path, verify)
     return GAP(settings=outcome.settings, threads=threads)._take(outcome)

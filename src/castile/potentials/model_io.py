@@ -1,4 +1,6 @@
-"""Potentials to and from one ``.castile`` file: arrays plus a JSON header, verified by a reference prediction."""
+"""Potentials to and from one ``.castile`` file: arrays plus a JSON header, verified by a reference
+prediction.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -228,8 +230,8 @@ def _verify(path: str | Path, outcome: FitOutcome, arrays: Arrays) -> None:
     force_error = float(np.abs(prediction.forces - arrays["reference.forces"]).max())
     if energy_error > _ENERGY_TOLERANCE or force_error > _FORCE_TOLERANCE:
         raise ModelFileError(
-            f"{path}: the stored reference structure {reference.name} is predicted {energy_error:.2g} eV/atom and "
-            f"{force_error:.2g} eV/A off what was written; do not use this model with this version of Castile"
+            f"{path}: the stored reference structure {reference.name} is predicted "
+            f"{energy_error:.2g} eV/atom and {force_error:.2g} eV/A off what was written; do not use this model with this version of Castile"
         )
 
 

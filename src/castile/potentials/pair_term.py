@@ -1,4 +1,6 @@
-"""The pair term: E = sum over bonds of f(r) sum_s w_s exp(-(r - r_s)^2 / 2 theta^2), one set of points per pair of elements."""
+"""The pair term: E = sum over bonds of f(r) sum_s w_s exp(-(r - r_s)^2 / 2 theta^2), one set of points per
+pair of elements.
+"""
 
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement

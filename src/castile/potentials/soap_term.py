@@ -1,4 +1,6 @@
-"""The many-body term: E = sum_i sum_s w_s (p_i . p_s)^zeta over the sparse points s of the element of atom i."""
+"""The many-body term: E = sum_i sum_s w_s (p_i . p_s)^zeta over the sparse points s of the element of atom
+i.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -215,7 +217,9 @@ def sort_by_element(engine: SoapEngine, elements: tuple[int, ...], environment: 
 
 
 def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (begin, end, element) of at most ``CHUNK`` centres of one element; centres are sorted by element."""
+    """Yield (begin, end, element) of at most ``CHUNK`` centres of one element; centres are sorted by
+    element.
+    """
     bounds = np.searchsorted(center_elements, np.arange(n_elements + 1))
     for element in range(n_elements):
         for begin in range(bounds[element], bounds[element + 1], CHUNK):

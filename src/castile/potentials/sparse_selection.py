@@ -53,11 +53,13 @@ def candidate_environments(
     """
     budget = _CANDIDATE_BYTES // (8 * engine.n_features)
     rng = np.random.default_rng(seed)
-    kept: list[list[Array]] = [[] for _ in elements]
+    kept: list[list[NDArray[np.floating]]] = [[] for _ in elements]
     limits = [max(CANDIDATES_PER_POINT * n, budget * n // max(sum(wanted), 1)) for n in wanted]
     shares = [min(1.0, limit / max(count, 1)) for limit, count in zip(limits, element_counts, strict=True)]
 
-    def spectra(item: tuple[LabelledStructure, NDArray[np.float64]]) -> list[tuple[int, Array]]:
+    def spectra(
+        item: tuple[LabelledStructure, NDArray[np.float64]],
+    ) -> list[tuple[int, NDArray[np.floating]]]:
         structure, lottery = item
         ordered = sort_by_element(engine, elements, Environment.of(structure.atoms, engine.cutoff.cutoff))
         rows = []

@@ -1,8 +1,7 @@
 """Terms of a potential from complete settings."""
 
-from ase.data import atomic_numbers
-
 import numpy as np
+from ase.data import atomic_numbers
 
 from castile.descriptors.channels import mixing_matrix
 from castile.descriptors.cutoffs import CosineCutoff, CutoffFunction, SmoothCutoff
@@ -38,7 +37,9 @@ def build_engine(term: SoapSettings, elements: tuple[int, ...], dtype: str = "fl
 
 
 def build_pair_term(term: PairSettings, survey: Survey) -> PairTerm:
-    """Return a pair term whose sparse points are equispaced from the shortest distance of each pair to the cutoff."""
+    """Return a pair term whose sparse points are equispaced from the shortest distance of each pair to the
+    cutoff.
+    """
     cutoff, count = float(term.cutoff or 0.0), int(term.n_sparse or 2)
     starts = np.minimum(np.where(np.isfinite(survey.shortest), survey.shortest, cutoff), 0.8 * cutoff)
     points = np.array([np.linspace(start, cutoff, count) for start in starts])

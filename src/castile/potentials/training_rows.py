@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,9 @@ _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 @dataclass(frozen=True)
 class LabelRows:
-    """Rows and targets of one structure that share a kind of noise, and their noise relative to that kind's."""
+    """Rows and targets of one structure that share a kind of noise, and their noise relative to that
+    kind's.
+    """
 
     kind: str
     rows: Array
@@ -87,7 +90,7 @@ class RowBuilder:
     def column_slices(self) -> list[slice]:
         """Return the columns of each term."""
         ends = np.cumsum([0] + [term.n_columns for term in self.terms])
-        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     def __call__(self, structure: LabelledStructure) -> list[LabelRows]:
         """Return the rows of all labels of a structure."""
@@ -143,7 +146,9 @@ class RowBuilder:
 def _scaled(
     kind: str, rows: Array, targets: Array, fixed: float | Array | None, relative: float
 ) -> LabelRows:
-    """Attach the noise: the given one (kind "fixed", whose own noise is 1), or the relative one of a learned kind."""
+    """Attach the noise: the given one (kind "fixed", whose own noise is 1), or the relative one of a learned
+    kind.
+    """
     sigmas = np.broadcast_to(np.asarray(relative if fixed is None else fixed, dtype=float), targets.shape)
     return LabelRows(kind if fixed is None else "fixed", rows, targets, sigmas)
 
@@ -155,7 +160,9 @@ def accumulate_factors(
     threads: int | None,
     advance: Callable[[], None],
 ) -> None:
-    """Stream the rows of all structures into the factors; threads compute rows while this one reduces them."""
+    """Stream the rows of all structures into the factors; threads compute rows while this one reduces
+    them.
+    """
     for labels in map_chunks(builder, structures, threads):
         factors.add(labels)
         advance()
