@@ -47,7 +47,7 @@ def _print_result(result: DemoResult) -> None:
     conservation = result.energy_conservation
     verdict = "conserved" if conservation.passed else "NOT conserved"
     typer.echo(
-        f"Energy {verdict}: drift {conservation.drift:+.3f} meV/atom/ps over {conservation.times[-1]:.2f} ps "
+        f"Energy {verdict}: drift {conservation.drift:+.1g} meV/atom/ps over {conservation.times[-1]:.2f} ps "
         f"of {conservation.n_atoms} atoms."
     )
     headline = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -74,6 +74,7 @@ def describe(
     from castile.structures import StructureSource
 
     source = StructureSource(data)
+    averages: dict[Average, Literal["inner", "outer"]] = {Average.inner: "inner", Average.outer: "outer"}
     descriptor = SOAP(
         cutoff=cutoff,
         n_max=n_max,
@@ -86,7 +87,7 @@ def describe(
         species=species or sorted({int(z) for structure in source for z in structure.atoms.numbers}),
         channels=channels,
         normalize=normalize,
-        average=None if average is Average.off else average.value,
+        average=averages.get(average),
         dtype=dtype.value,
     )
     with counted("describing", len(source)) as progress:

@@ -21,6 +21,7 @@ from castile.report import (
     write_html_report,
 )
 from castile.report.fit_sections import fit_sections
+from castile.report.fit_tables import fit_timing_table
 
 if TYPE_CHECKING:
     from castile.demo.run import DemoResult
@@ -34,7 +35,7 @@ def write_demo_report(
     """Write the whole account of the demonstration as one HTML file."""
     conservation = result.energy_conservation
     drift = Tile(
-        f"{abs(conservation.drift):.3f}",
+        "< 0.001" if abs(conservation.drift) < 0.001 else f"{abs(conservation.drift):.3f}",
         "meV/atom/ps",
         "energy drift",
         f"{conservation.n_atoms} atoms, {conservation.times[-1]:.1f} ps, limit {DRIFT_LIMIT}",
@@ -46,7 +47,7 @@ def write_demo_report(
             accuracy_section(result.evaluation, lead=_ACCURACY),
             *_property_sections(result, reference),
             *fit_sections(model.fit_report),
-            timing_section(result.step_seconds, lead=_TIMINGS),
+            timing_section(result.step_seconds, lead=_TIMINGS, details=[fit_timing_table(model.fit_report)]),
         ],
         title="A silicon potential, from data to dynamics",
         subtitle=(

@@ -10,7 +10,6 @@ from castile.report.fit_tables import (
     amplitude_table,
     census_table,
     composition_table,
-    fit_timing_table,
     noise_table,
     reasons_table,
 )
@@ -19,17 +18,18 @@ from castile.report.page import Paragraph, Section
 _NOISE = (
     "Nothing here was tuned by hand: noise levels and amplitudes are those with the largest marginal "
     "likelihood. The noise of a label is how far the model may stay from it: it covers what the calculation "
-    "scatters and what the model cannot express. Where the training error is much smaller than the noise, the "
-    "labels leave weights undetermined."
+    "scatters and what the model cannot express. A training error much smaller than the noise means that "
+    "nearly as many parameters are determined as there are labels."
 )
 _AMPLITUDES = (
     "The amplitude of a part is how much energy per atom it contributes, as a standard deviation before any "
-    "label is seen. The effective number of parameters is how many of the weights the labels of a kind determine."
+    "label is seen. The effective parameters of a kind of label are how many combinations of the weights it "
+    "determines."
 )
 
 
 def fit_sections(report: FitReport) -> list[Section]:
-    """Census, settings and why, learned noise and amplitudes, timings and memory."""
+    """Census, settings and why, learned noise and amplitudes."""
     evidence = f"Log marginal likelihood {report.log_evidence:,.1f} with {report.n_columns:,} weights."
     message = report.evidence_message.strip().rstrip(".")
     learned = f"{evidence} {message[:1].upper()}{message[1:]}." if message else evidence
@@ -39,7 +39,7 @@ def fit_sections(report: FitReport) -> list[Section]:
             "Settings and why", (_untitled(reasons_table(report)),), "Every default that came from the data."
         ),
         Section(
-            "Learned noise and amplitudes",
+            "Noise and amplitudes",
             (
                 noise_table(report),
                 amplitude_table(report),
@@ -49,7 +49,6 @@ def fit_sections(report: FitReport) -> list[Section]:
             ),
             _NOISE,
         ),
-        Section("The fit", (_untitled(fit_timing_table(report)),), "Wall time of each stage."),
     ]
 
 

@@ -104,8 +104,8 @@ def fit_timing_table(report: FitReport) -> Table:
     total = sum(seconds for _, seconds in report.timings)
     rows = [(stage, format_number(float(seconds))) for stage, seconds in report.timings]
     memory = (
-        f"Peak memory {report.peak_memory / 1e9:.2f} GB; {report.estimated_memory / 1e9:.2f} GB were estimated "
-        "before the work started."
+        f"Peak memory {report.peak_memory / 1e9:.2f} GB; {report.estimated_memory / 1e9:.2f} GB were "
+        "estimated before the work started."
     )
     return Table(
         ("stage", "time (s)"), (*rows, ("all", format_number(float(total)))), "Timings of the fit", memory

@@ -145,12 +145,14 @@ def table_section(
     return Section(title, (table,), lead)
 
 
-def timing_section(steps: Sequence[tuple[str, float]], *, lead: str = "") -> Section:
-    """Seconds per step, as bars."""
+def timing_section(
+    steps: Sequence[tuple[str, float]], *, lead: str = "", details: Sequence[Block] = ()
+) -> Section:
+    """Seconds per step, as bars, and what else there is to say."""
     total = sum(seconds for _, seconds in steps)
     names, seconds = [name for name, _ in steps], [value for _, value in steps]
     figure = bar_figure(names, seconds, x_label="wall time (s)", caption="Wall time of each step.")
-    return Section("Timings", (figure, Paragraph(f"{total:.1f} s in all.")), lead)
+    return Section("Timings", (figure, Paragraph(f"{total:.1f} s in all."), *details), lead)
 
 
 def equation_of_state_section(

@@ -52,6 +52,7 @@ tr:last-child td {{ border-bottom: 0; }}
 tbody tr:hover td {{ background: #f7f9fb; }}
 .number {{ text-align: right; padding-right: 0; padding-left: 14px; font-variant-numeric: tabular-nums;
   white-space: nowrap; }}
+.number + :not(.number) {{ padding-left: 28px; }}
 th.number {{ white-space: normal; }}
 .figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr)); gap: 22px;
   margin-top: 14px; }}
