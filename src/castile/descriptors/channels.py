@@ -41,8 +41,7 @@ def chemical_mixing(numbers: ArrayLike, n_channels: int) -> NDArray[np.float64]:
     """Return the mixing matrix (n_elements, n_channels) whose channels keep most of the chemical similarity.
 
     kappa_ab = exp(-|x_a - x_b|^2 / 2) between element properties x; the leading eigenvectors of kappa, scaled
-    by the roots
-    of their eigenvalues, reproduce it best: u_a . u_b = kappa_ab.
+    by the roots of their eigenvalues, reproduce it best: u_a . u_b = kappa_ab.
 
     Source: Willatt, Musil, Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018), Eqs. 9-12.
 

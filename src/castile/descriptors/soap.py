@@ -182,8 +182,7 @@ class SOAP(Descriptor):
         structures : ase.Atoms or iterable of them
         centers : array or list of arrays, optional
             For one structure, or per structure: indices of atoms (n_centers,), or positions in Angstrom
-            (n_centers, 3) of
-            points that need not be atoms. Default: all atoms.
+            (n_centers, 3) of points that need not be atoms. Default: all atoms.
 
         Returns
         -------

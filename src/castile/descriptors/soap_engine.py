@@ -30,8 +30,7 @@ class SortedPairs:
     """Pairs sorted by centre and element of the neighbour; ``first`` has n_centers * n_elements + 1 entries.
 
     ``center_elements`` and ``center_atoms`` hold the element index and the atom of each centre, -1 for points
-    that are no
-    atoms.
+    that are no atoms.
     """
 
     first: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Compilation of the kernels: where its results are kept, and a line that says why the first call takes long."""
+"""Compilation of the kernels: where its results are kept, and why the first call takes long."""
 
 import logging
 import tempfile
@@ -38,8 +38,8 @@ def announce_compilation() -> None:
 def find_cache_folder() -> None:
     """Compile into a temporary folder where neither the package's nor the user's folders can be written.
 
-    Numba keeps compiled kernels beside the package, or else in the user's cache folder; with neither, decorating
-    a kernel would fail. The temporary folder belongs to this process alone, since Numba's files are pickles.
+    Numba keeps compiled kernels beside the package, or else in the user's cache folder; with neither,
+    decorating a kernel would fail. The temporary folder belongs to this process alone, since Numba's files are pickles.
     """
 
     def probe() -> None:
@@ -48,7 +48,7 @@ def find_cache_folder() -> None:
     try:
         njit(cache=True)(probe)
     except RuntimeError:
-        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="castile-kernels-")
+        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="castile-kernels-")  # type: ignore[attr-defined]
         _logger.warning(
             "no folder for compiled kernels can be written: they are compiled again by every process; "
             "set NUMBA_CACHE_DIR to a folder that can be written"

@@ -2,9 +2,8 @@
 
 Y_lm = P_lm(z) A_m(x, y) and Y_l,-m = P_lm(z) B_m(x, y) with A_m + i B_m = (x + i y)^m and P_lm the associated
 Legendre function divided by (1 - z^2)^(m/2), scaled so that the harmonics are orthonormal on the sphere (for
-m > 0 the
-factor sqrt 2 of the real form is included). On unit vectors they are polynomials in x, y, z, so the gradient
-has no
+m > 0 the factor sqrt 2 of the real form is included). On unit vectors they are polynomials in x, y, z, so the
+gradient has no
 singular direction; the radial part of the gradient is projected out where it is used.
 """
 

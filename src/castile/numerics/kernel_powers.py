@@ -51,9 +51,8 @@ def scatter_kernel_rows(
     """Add dk(p_i, s)/dr_ij of a block of pairs to the force rows and the virial rows of their structure.
 
     dk/dr_ij = factor_is (dp/dr_ij . s - dots_is (dp/dr_ij . p_i)): ``products`` (3 n_pairs, M) and ``along``
-    (3 n_pairs) hold
-    the two products with the unnormalized dp, factor = zeta dots^(zeta - 1) / norm. ``force_rows`` (3
-    n_atoms, M)
+    (3 n_pairs) hold the two products with the unnormalized dp, factor = zeta dots^(zeta - 1) / norm.
+    ``force_rows`` (3 n_atoms, M)
     receives the derivative of the forces -dE/dr, ``virial_rows`` (6, M) sum r_a dk/dr_b in Voigt order
     (symmetrized).
     """

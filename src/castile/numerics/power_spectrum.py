@@ -2,9 +2,8 @@
 backward.
 
 k runs over channel and radial index together (k = channel * n_max + n); only k <= k' is stored, l slowest,
-and
-w = sqrt 2 off the diagonal keeps the dot product of two power spectra that of the full matrices. Rows of the
-density are padded:
+and w = sqrt 2 off the diagonal keeps the dot product of two power spectra that of the full matrices. Rows of
+the density are padded:
 channel ``q`` starts at ``q * n_padded``.
 """
 
@@ -153,8 +152,8 @@ def power_spectrum_pair_derivatives(
     """Write dp/dr_ij (before normalization) to out[3 * pair + axis, feature].
 
     ``derivatives`` is dc/dr_ij of the pair's own element, flat [pair, axis, lm, n]; ``mixing[element,
-    channel]`` says
-    how much that element adds to each channel; ``pair_center`` counts from the first centre in ``density``.
+    channel]`` says how much that element adds to each channel; ``pair_center`` counts from the first centre
+    in ``density``.
     """
     n_channels = mixing.shape[1]
     row = n_channels * n_padded

@@ -3,8 +3,7 @@
 LLVM cannot keep an accumulator in a register when it is an array element that might alias another array, and
 then every multiply-add of a contraction goes through memory. A vector value has no address, so it stays in a
 register. ``LANES`` elements of either precision form one vector; arrays handed to the kernels are
-one-dimensional and
-contiguous, and padded so that whole vectors can be read.
+one-dimensional and contiguous, and padded so that whole vectors can be read.
 """
 
 from typing import Any

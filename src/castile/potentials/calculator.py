@@ -40,7 +40,7 @@ class CastileCalculator(Calculator):
     ) -> None:
         """Fill ``results``; the stress is left out where the cell has no volume."""
         super().calculate(atoms, properties, system_changes)
-        prediction = self.model.predict(self.atoms, self.threads)
+        prediction = self.model.predict(self.atoms, self.threads)  # type: ignore[arg-type]
         results: dict[str, Any] = {
             "energy": prediction.energy,
             "free_energy": prediction.energy,

@@ -65,13 +65,17 @@ def fit_composition(
         fractions.append(_fractions(structure.atoms, elements))
         per_atom.append(structure.energy / len(structure.atoms))
     missing = [chemical_symbols[z] for z in elements if z not in isolated]
-    if not missing:
+    if not missing and settings.method != "least_squares":
         return Composition(isolated, "isolated atoms in the data")
     if settings.method == "isolated":
         raise FitError(
             f"composition: no isolated atom of {', '.join(missing)} with an energy in the data; "
             "add one in a large cell, give the energies, or use least squares"
         )
+    if settings.method == "least_squares":
+        for z, energy in isolated.items():
+            fractions.append([float(z == other) for other in elements])
+            per_atom.append(energy)
     if not per_atom:
         return Composition({z: isolated.get(z, 0.0) for z in elements}, "no energies in the data: zero")
     solution = np.linalg.lstsq(np.array(fractions), np.array(per_atom), rcond=1e-8)[0]

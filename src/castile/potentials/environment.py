@@ -9,6 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from castile.structures.neighbors import Pairs, neighbor_pairs
+from castile.structures.validation import cell_volume
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Environment:
     pairs : Pairs
         Within the largest cutoff of the potential.
     volume : float or None
-        Cell volume in A^3, None where the structure is not periodic in all directions with a finite cell.
+        Cell volume in A^3, None where the three lattice vectors span none.
     """
 
     numbers: NDArray[np.int64]
@@ -32,7 +33,7 @@ class Environment:
     @classmethod
     def of(cls, atoms: Atoms, cutoff: float) -> "Environment":
         """Return the environment of ``atoms``; cutoff in Angstrom."""
-        volume = float(abs(np.linalg.det(np.asarray(atoms.cell[:])))) if atoms.cell.rank == 3 else 0.0
+        volume = cell_volume(atoms)
         return cls(
             np.asarray(atoms.numbers, dtype=np.int64),
             neighbor_pairs(atoms, cutoff),

@@ -41,8 +41,7 @@ class FitReport:
     """Everything that a fit has to say about itself.
 
     ``timings`` are seconds per stage in order; ``estimated_memory`` and ``peak_memory`` bytes;
-    ``composition`` pairs of symbol and
-    eV with ``composition_source`` in words.
+    ``composition`` pairs of symbol and eV with ``composition_source`` in words.
     """
 
     census: LabelCensus

@@ -16,9 +16,8 @@ def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
     """Return the peak memory of a fit in bytes.
 
     Interpreter and libraries; plus the larger of the candidates for sparse points and (a) the triangles: one
-    per kind of label, their
-    Gram matrices and K_mm, M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M
-    numbers each.
+    per kind of label, their Gram matrices and K_mm, M^2 numbers each, and (b) the rows of the structures in
+    flight, 3 n_atoms M numbers each.
     """
     columns = _n_columns(settings, survey)
     triangles = int(_TRIANGLES * 8 * columns**2)

@@ -94,7 +94,9 @@ class CoreSettings(_Section):
 class KindNoise(_Section):
     """Noise of one kind of structure; what is absent is as for the rest."""
 
-    energy: Positive | None = Field(None, description="eV per atom, times sqrt(n_atoms) for a structure")
+    energy: Positive | None = Field(
+        None, description="eV per root atom: the energy of n atoms has this noise times sqrt(n)"
+    )
     forces: Positive | None = Field(None, description="eV/A, per component")
     stress: Positive | None = Field(None, description="eV/A^3, per component")
 
@@ -130,7 +132,10 @@ class FitSettings(_Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "FitSettings":
-        terms = [*(self.soap if self.soap != "auto" else ()), *(self.pair if self.pair != "auto" else ())]
+        terms: list[SoapSettings | PairSettings] = [
+            *(self.soap if self.soap != "auto" else ()),
+            *(self.pair if self.pair != "auto" else ()),
+        ]
         names = [term.name for term in terms]
         if len(set(names)) != len(names):
             raise ValueError(f"two terms have the same name among {names}; give each its own")

@@ -1,0 +1,147 @@
+"""Noise levels, amplitudes and weights from the reduced labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from castile.errors import FitError
+from castile.execution.threads import limit_blas, thread_count
+from castile.potentials.fit_report import LearnedAmplitude, LearnedNoise
+from castile.potentials.settings import FitSettings, PairSettings, SoapSettings
+from castile.potentials.stages import Stages
+from castile.potentials.training_rows import RowBuilder
+from castile.regression import (
+    EvidenceResult,
+    LabelFactor,
+    Noise,
+    Posterior,
+    PriorBlock,
+    maximize_evidence,
+    solve,
+)
+
+UNITS = {"energy": "eV per root atom", "forces": "eV/A", "stress": "eV/A^3", "fixed": "given noise"}
+_LEAST_NOISE = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
+_USUAL_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The posterior of the weights, and what the evidence chose, in words and numbers."""
+
+    posterior: Posterior
+    noises: tuple[LearnedNoise, ...]
+    amplitudes: tuple[LearnedAmplitude, ...]
+    message: str
+
+
+def learn(
+    builder: RowBuilder,
+    factors: list[LabelFactor],
+    stages: Stages,
+    threads: int | None,
+    kept: Posterior | None = None,
+) -> Learned:
+    """Maximize the evidence and solve for the weights; noise and amplitudes of ``kept`` stay as they are.
+
+    Raises
+    ------
+    FitError
+        If there is no label.
+    """
+    if not factors:
+        raise FitError("no label is left to fit: all forces are masked, or every kind is switched off")
+    noises, blocks = _noises(factors, builder.settings, kept), _prior_blocks(builder, kept)
+    jitter: float | Sequence[float] = builder.settings.jitter
+    amplitudes: Sequence[float] | None = None
+    message = "nothing to learn: all noise levels and amplitudes were given"
+    with limit_blas(thread_count(threads)):
+        if any(noise.learn for noise in noises) or any(block.learn for block in blocks):
+            with stages.stage("noise and amplitudes", _USUAL_STEPS) as advance:
+                result = maximize_evidence(
+                    factors, blocks, noises, jitter=jitter, progress=lambda _: advance()
+                )
+                message, jitter, amplitudes = result.message, result.jitters, result.amplitudes
+                noises = _with_sigmas(noises, result)
+        with stages.stage("weights"):
+            posterior = solve(factors, blocks, noises, amplitudes, jitter)
+    return Learned(
+        posterior,
+        _learned_noises(factors, noises, posterior),
+        _learned_amplitudes(blocks, posterior),
+        message,
+    )
+
+
+def _prior_blocks(builder: RowBuilder, posterior: Posterior | None) -> list[PriorBlock]:
+    assert builder.settings.soap != "auto"
+    assert builder.settings.pair != "auto"
+    terms: list[SoapSettings | PairSettings] = [*builder.settings.soap, *builder.settings.pair]
+    given = {term.name: term.amplitude for term in terms}
+    blocks = []
+    for term, columns in zip(builder.terms, builder.column_slices(), strict=True):
+        for name, part in term.blocks():
+            if part.stop > part.start:
+                span = slice(columns.start + part.start, columns.start + part.stop)
+                amplitude = given[term.name]
+                blocks.append(PriorBlock(name, span, term.gram(part), amplitude, amplitude is None))
+    if posterior is not None:
+        blocks = [
+            replace(block, amplitude=amplitude, learn=False)
+            for block, amplitude in zip(blocks, posterior.amplitudes, strict=True)
+        ]
+    return blocks
+
+
+def _noises(
+    factors: Sequence[LabelFactor], settings: FitSettings, posterior: Posterior | None
+) -> list[Noise]:
+    given = {
+        "energy": settings.noise.energy,
+        "forces": settings.noise.forces,
+        "stress": settings.noise.stress,
+    }
+    if posterior is not None:
+        given.update({k: s for k, s in zip(posterior.kinds, posterior.sigmas, strict=True) if k in given})
+    noises = []
+    for factor in factors:
+        if factor.kind == "fixed":
+            noises.append(Noise("fixed", 1.0, False))
+            continue
+        sigma = given[factor.kind]
+        noises.append(Noise(factor.kind, sigma, sigma is None, _LEAST_NOISE[factor.kind]))
+    return noises
+
+
+def _with_sigmas(noises: list[Noise], result: EvidenceResult) -> list[Noise]:
+    sigmas = dict(zip(result.kinds, result.sigmas, strict=True))
+    return [replace(noise, sigma=sigmas[noise.kind]) for noise in noises]
+
+
+def _learned_noises(
+    factors: list[LabelFactor], noises: list[Noise], posterior: Posterior
+) -> tuple[LearnedNoise, ...]:
+    rows = []
+    for factor, noise, effective in zip(factors, noises, posterior.effective_parameters, strict=True):
+        misfit = factor.factor[:, :-1] @ posterior.weights - factor.factor[:, -1]
+        rmse = float(np.sqrt(misfit @ misfit / factor.n_rows))
+        rows.append(
+            LearnedNoise(
+                factor.kind,
+                float(noise.sigma or 0.0),
+                UNITS[factor.kind],
+                noise.learn,
+                factor.n_rows,
+                effective,
+                rmse,
+            )
+        )
+    return tuple(rows)
+
+
+def _learned_amplitudes(blocks: list[PriorBlock], posterior: Posterior) -> tuple[LearnedAmplitude, ...]:
+    return tuple(
+        LearnedAmplitude(block.name, float(amplitude), block.learn, len(block.K_mm), float(jitter))
+        for block, amplitude, jitter in zip(blocks, posterior.amplitudes, posterior.jitters, strict=True)
+    )
