@@ -69,11 +69,12 @@ def describe(
 ) -> None:
     """SOAP features of DATA: one row per atom, or per structure with --average."""
     from castile.cli.output import counted, remark
-    from castile.descriptors.feature_file import write_features
-    from castile.descriptors.soap import SOAP
     from castile.structures import StructureSource
 
-    source = StructureSource(data)
+    source = StructureSource(data)  # a missing file is told before anything heavy is loaded
+    from castile.descriptors.feature_file import write_features
+    from castile.descriptors.soap import SOAP
+
     averages: dict[Average, Literal["inner", "outer"]] = {Average.inner: "inner", Average.outer: "outer"}
     descriptor = SOAP(
         cutoff=cutoff,

@@ -102,7 +102,7 @@ def silicon_equation_of_state(calculator: BaseCalculator, reference: SiliconRefe
     atoms.calc = calculator
     volume = atoms.get_volume() / len(atoms)
     limits = (min(reference.volumes) / volume, max(reference.volumes) / volume)
-    return equation_of_state(atoms, volume_range=limits, n_volumes=13)
+    return equation_of_state(atoms, volume_range=limits, n_volumes=49)
 
 
 def silicon_elastic_constants(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from castile.demo.data import SiliconReference
 from castile.demo.properties import DRIFT_LIMIT, elastic_comparisons, state_comparisons
 from castile.report import (
@@ -74,8 +72,7 @@ _ELASTIC = "Strains of 0.5 %, ions relaxed, at the model's own lattice constant.
 
 def _property_sections(result: DemoResult, reference: SiliconReference) -> list[Section]:
     states, conservation = result.equation_of_state, result.energy_conservation
-    volumes = np.linspace(states.volumes.min(), states.volumes.max(), 80)
-    model_curve = (volumes / states.n_atoms, states.curve(volumes) / states.n_atoms)
+    model_curve = (states.volumes / states.n_atoms, states.energies / states.n_atoms)
     return [
         equation_of_state_section(
             model_curve,

@@ -27,7 +27,7 @@ from castile.simulation import ElasticConstants, EquationOfState
 from castile.structures import StructureSource, check_census, take_census
 
 Progress = Callable[[str, int, int | None], None]
-MD_STEPS = 1500
+MD_STEPS = 2000
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def error_table(evaluation: Evaluation, title: str = "Errors on all structures")
             format_number(statistics.rmse * scale),
             format_number(statistics.mae * scale),
             format_number(statistics.max_abs * scale),
-            format_number(statistics.mean_error * scale),
+            "0"
+            if abs(statistics.mean_error) < 1e-4 * statistics.rmse
+            else format_number(statistics.mean_error * scale),
             ABSENT if statistics.r2 is None else f"{statistics.r2:.5f}",
         )
         for name, unit, scale, statistics in kinds

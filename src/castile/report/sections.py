@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from castile.evaluation.errors import GPA_PER_EV_PER_CUBIC_ANGSTROM, Evaluation
 from castile.evaluation.statistics import ErrorStatistics
 from castile.evaluation.tables import (
+    ABSENT,
     Table,
     config_type_table,
     element_table,
@@ -48,20 +49,24 @@ class Comparison:
 
 def comparison_table(comparisons: Sequence[Comparison], title: str = "", note: str = "") -> Table:
     """Model, reference and relative difference, one row per property."""
-    rows = []
-    for entry in comparisons:
-        has_reference = entry.reference not in (None, 0.0)
-        difference = f"{100 * (entry.model / entry.reference - 1):+.1f} %" if has_reference else "–"  # type: ignore[operator]
-        rows.append(
-            (
-                entry.name,
-                entry.unit,
-                format_number(entry.model, 4),
-                format_number(entry.reference, 4),
-                difference,
-            )
+    rows = tuple(
+        (
+            entry.name,
+            entry.unit,
+            format_number(entry.model, 4),
+            format_number(entry.reference, 4),
+            _relative_difference(entry),
         )
-    return Table(("property", "unit", "model", "reference", "difference"), tuple(rows), title, note)
+        for entry in comparisons
+    )
+    return Table(("property", "unit", "model", "reference", "difference"), rows, title, note)
+
+
+def _relative_difference(entry: Comparison) -> str:
+    if not entry.reference:
+        return ABSENT
+    percent = round(100 * (entry.model / entry.reference - 1), 1)
+    return f"{percent:+.1f} %" if percent else "0.0 %"
 
 
 def parity_figures(evaluation: Evaluation) -> tuple[Figure, ...]:
