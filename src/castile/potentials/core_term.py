@@ -3,23 +3,38 @@ fit.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from castile.potentials.core_repulsion import CoreRepulsion
 from castile.potentials.environment import Environment, Response
+from castile.potentials.stored_term import StoredTerm
 
 
 @dataclass(frozen=True)
 class CoreTerm:
     """Half of the pair repulsion on each atom of a close pair."""
 
+    kind: ClassVar[str] = "zbl"
     repulsion: CoreRepulsion
 
     @property
     def cutoff(self) -> float:
         """Largest distance at which the repulsion acts, Angstrom."""
         return self.repulsion.cutoff
+
+    def store(self) -> StoredTerm:
+        """Return the core."""
+        core = self.repulsion
+        header = {"species": list(core.species), "inner": list(core.inner), "outer": list(core.outer)}
+        return StoredTerm(header, {})
+
+    @classmethod
+    def restore(cls, stored: StoredTerm) -> "CoreTerm":
+        """Return the core that :meth:`store` described."""
+        header = stored.header
+        return cls(CoreRepulsion(tuple(header["species"]), header["inner"], header["outer"]))
 
     def add_response(self, environment: Environment, response: Response) -> None:
         """Add energies, forces and virial of all close pairs."""

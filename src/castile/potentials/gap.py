@@ -13,8 +13,10 @@ from castile.execution.threads import map_chunks
 from castile.potentials.calculator import CastileCalculator
 from castile.potentials.fit import FitOutcome, fit_potential, refit_potential, update_potential
 from castile.potentials.fit_report import FitReport
+from castile.potentials.imported import ImportedModel
 from castile.potentials.model import PotentialModel
 from castile.potentials.model_io import read_potential, write_potential
+from castile.potentials.plan import FitPlan
 from castile.potentials.prediction import Prediction
 from castile.potentials.settings import (
     CompositionSettings,
@@ -24,18 +26,31 @@ from castile.potentials.settings import (
     parse_settings,
     read_settings,
 )
+from castile.potentials.stages import Progress
 from castile.structures.readers import StructureSource, as_source
 
 Structures = StructureSource | str | Path | Atoms | Iterable[Any]
-Progress = Callable[[str, float], None]
+_SOAP_ARGUMENTS = (
+    "cutoff",
+    "cutoff_width",
+    "cutoff_function",
+    "n_max",
+    "l_max",
+    "sigma",
+    "zeta",
+    "n_sparse",
+    "radial_basis",
+    "amplitude",
+    "channels",
+)
 
 
 class GAP(BaseEstimator):
     """Gaussian approximation potential: composition + core repulsion + pair terms + SOAP terms.
 
     E = sum_i e_0(Z_i) + sum_bonds ZBL(r) + sum_terms k(x) w, with the kernel delta^2 (p . p')^zeta of SOAP
-    vectors p. Whatever is
-    not given comes from the data; noise levels and amplitudes are those of the largest marginal likelihood.
+    vectors p. Whatever is not given comes from the data; noise levels and amplitudes are those of the largest
+    marginal likelihood.
 
     Parameters
     ----------
@@ -61,7 +76,7 @@ class GAP(BaseEstimator):
         Whether close atoms repel each other as screened nuclei (ZBL).
     composition : "auto", "isolated", "least_squares", "none" or mapping of symbol to eV
     energy_noise, force_noise, stress_noise : float, optional
-        eV per atom (times the root of the number of atoms), eV/A, eV/A^3; learned if not given.
+        eV per root atom (the energy of n atoms has sigma sqrt(n)), eV/A, eV/A^3; learned if not given.
     selection : "farthest", "cur", "kmeans" or "random", optional
     seed : int, optional
     allow_missing : collection of "energy", "forces", "stress"
@@ -167,20 +182,7 @@ class GAP(BaseEstimator):
         return parse_settings(values, "GAP")
 
     def _change_soap(self, values: dict[str, Any]) -> None:
-        names = [
-            "cutoff",
-            "cutoff_width",
-            "cutoff_function",
-            "n_max",
-            "l_max",
-            "sigma",
-            "zeta",
-            "n_sparse",
-            "radial_basis",
-            "amplitude",
-            "channels",
-        ]
-        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        changes = {name: getattr(self, name) for name in _SOAP_ARGUMENTS if getattr(self, name) is not None}
         if not changes:
             return
         if values["soap"] == "auto":
@@ -189,11 +191,18 @@ class GAP(BaseEstimator):
             values["soap"] = (dict(values["soap"][0]) | changes,)
         else:
             raise InputError(
-                f"{', '.join(changes)} cannot be given as an argument when the settings have several SOAP terms; "
-                "set it in each [[soap]] table"
+                f"{', '.join(changes)} cannot be given as an argument when the settings have "
+                f"{len(values['soap'])} SOAP terms; set it in each [[soap]] table"
             )
 
-    def fit(self, structures: Structures, y: Any = None, *, progress: Progress | None = None) -> "GAP":
+    def fit(
+        self,
+        structures: Structures,
+        y: Any = None,
+        *,
+        progress: Progress | None = None,
+        on_plan: Callable[[FitPlan], None] | None = None,
+    ) -> "GAP":
         """Fit to labelled structures.
 
         Parameters
@@ -202,6 +211,8 @@ class GAP(BaseEstimator):
             With energies, forces or stresses in any mix.
         progress : callable, optional
             Called with (stage, fraction done).
+        on_plan : callable, optional
+            Called once before the work starts, with census, complete settings and the estimate of the memory.
 
         Raises
         ------
@@ -217,6 +228,7 @@ class GAP(BaseEstimator):
             memory=self.memory,
             threads=self.threads,
             progress=progress,
+            on_plan=on_plan,
         )
         return self._take(outcome)
 
@@ -239,7 +251,12 @@ class GAP(BaseEstimator):
             If the new structures hold an element that the model does not know.
         """
         outcome = update_potential(
-            self._outcome(), as_source(structures), relearn, tuple(allow_missing), self.threads, progress
+            self._outcome("an update"),
+            as_source(structures),
+            relearn,
+            tuple(allow_missing),
+            self.threads,
+            progress,
         )
         return self._take(outcome)
 
@@ -248,7 +265,12 @@ class GAP(BaseEstimator):
     ) -> "GAP":
         """Fit again to other structures with the sparse points, composition and core of this model."""
         outcome = refit_potential(
-            self._outcome(), as_source(structures), relearn, tuple(self.allow_missing), self.threads, progress
+            self._outcome("a refit"),
+            as_source(structures),
+            relearn,
+            tuple(self.allow_missing),
+            self.threads,
+            progress,
         )
         return self._take(outcome)
 
@@ -275,30 +297,43 @@ class GAP(BaseEstimator):
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.castile`` file."""
-        write_potential(path, self._outcome())
+        write_potential(path, self._content())
 
     @property
     def fitted_model(self) -> PotentialModel:
         """The model; raises NotFittedError before ``fit``."""
-        return self._outcome().model
+        return self._content().model
 
     @property
     def fit_report(self) -> FitReport:
-        """What the fit did; raises NotFittedError before ``fit``."""
-        return self._outcome().report
+        """What the fit did; raises NotFittedError before ``fit``, InputError for an imported model."""
+        return self._outcome("a report of the fit").report
 
-    def _outcome(self) -> FitOutcome:
-        outcome: FitOutcome | None = getattr(self, "outcome_", None)
+    def _content(self) -> FitOutcome | ImportedModel:
+        outcome: FitOutcome | ImportedModel | None = getattr(self, "outcome_", None)
         if outcome is None:
             raise NotFittedError("this GAP is not fitted; call fit(structures) or castile.load(path)")
         return outcome
 
-    def _take(self, outcome: FitOutcome) -> "GAP":
+    def _outcome(self, wanted: str) -> FitOutcome:
+        outcome = self._content()
+        if isinstance(outcome, ImportedModel):
+            raise InputError(outcome.refusal(wanted))
+        return outcome
+
+    def _take(self, outcome: FitOutcome | ImportedModel) -> "GAP":
         self.outcome_ = outcome
         self.model_ = outcome.model
-        self.settings_ = outcome.settings
-        self.fit_report_ = outcome.report
+        if not isinstance(outcome, ImportedModel):
+            self.settings_ = outcome.settings
+            self.fit_report_ = outcome.report
         return self
+
+
+def loaded_gap(outcome: FitOutcome | ImportedModel, threads: int | None = None) -> GAP:
+    """Return the GAP of a fitted or imported model."""
+    settings = None if isinstance(outcome, ImportedModel) else outcome.settings
+    return GAP(settings=settings, threads=threads)._take(outcome)
 
 
 def load(path: str | Path, *, threads: int | None = None, verify: bool = True) -> GAP:
@@ -318,8 +353,7 @@ def load(path: str | Path, *, threads: int | None = None, verify: bool = True) -
         If the file is truncated, edited, newer than this version, no model, or predicts other numbers than
         when it was written.
     """
-    outcome = read_potential(path, verify)
-    return GAP(settings=outcome.settings, threads=threads)._take(outcome)
+    return loaded_gap(read_potential(path, verify), threads)
 
 
-__all__ = ["GAP", "load"]
+__all__ = ["GAP", "load", "loaded_gap"]

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from castile.errors import InputError
 from castile.execution.threads import thread_count
 from castile.potentials.composition import Composition
-from castile.potentials.core_term import CoreTerm
 from castile.potentials.environment import Environment, Response
 from castile.potentials.prediction import Prediction
-from castile.potentials.training_rows import Term
+from castile.potentials.stored_term import Core, PredictingTerm
 
 SMALLEST_DISTANCE = 0.05
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -35,8 +34,8 @@ class PotentialModel:
 
     elements: tuple[int, ...]
     composition: Composition
-    core: CoreTerm | None
-    terms: tuple[Term, ...]
+    core: Core | None
+    terms: tuple[PredictingTerm, ...]
     weights: tuple[NDArray[np.float64], ...]
 
     @property
@@ -54,7 +53,7 @@ class PotentialModel:
             For an element that the model does not know, NaN positions, or two atoms in one place.
         """
         self._check_elements(atoms, name)
-        environment = Environment.of(atoms, self.cutoff)
+        environment = _environment(atoms, self.cutoff, name)
         _check_distances(environment, name)
         response = Response.zeros(len(atoms))
         response.energies += self.composition.atom_energies(environment.numbers)
@@ -79,6 +78,15 @@ class PotentialModel:
             raise InputError(f"{name}: the model was not trained on {symbols}; it knows {known}")
 
 
+def _environment(atoms: Atoms, cutoff: float, name: str) -> Environment:
+    if len(atoms) == 0:
+        raise InputError(f"{name}: has no atoms; leave it out")
+    try:
+        return Environment.of(atoms, cutoff)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def _check_distances(environment: Environment, name: str) -> None:
     vectors = environment.pairs.vectors
     if not len(vectors):
@@ -88,5 +96,6 @@ def _check_distances(environment: Environment, name: str) -> None:
     if squared[closest] < SMALLEST_DISTANCE**2:
         i, j = environment.pairs.center[closest], environment.pairs.neighbor[closest]
         raise InputError(
-            f"{name}: atoms {i} and {j} are {np.sqrt(squared[closest]):.3g} A apart; they coincide, so remove one of them"
+            f"{name}: atoms {i} and {j} are {np.sqrt(squared[closest]):.3g} A apart; "
+            "they coincide, so remove one of them"
         )

@@ -8,22 +8,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
 
 from castile.errors import ModelFileError
 from castile.formats.model_file import read_model_file, write_model_file
-from castile.potentials.composition import Composition
-from castile.potentials.core_repulsion import CoreRepulsion
-from castile.potentials.core_term import CoreTerm
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit import FitOutcome
 from castile.potentials.fit_report import FitReport, LearnedAmplitude, LearnedNoise
-from castile.potentials.model import PotentialModel
-from castile.potentials.pair_term import PairTerm
-from castile.potentials.settings import FitSettings, PairSettings, SoapSettings, parse_settings
-from castile.potentials.soap_term import SoapTerm
-from castile.potentials.term_builder import build_engine, pair_envelope
-from castile.potentials.training_rows import Term
+from castile.potentials.imported import ImportedModel, Origin
+from castile.potentials.model_parts import model_from_header, model_header
+from castile.potentials.settings import parse_settings
 from castile.regression import PackedFactor, Posterior, pack_triangle, unpack_triangle
 from castile.regression.priors import PriorFactor
 from castile.structures.census import LabelCensus
@@ -35,31 +28,26 @@ _ENERGY_TOLERANCE, _FORCE_TOLERANCE = 1e-6, 1e-5
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def write_potential(path: str | Path, outcome: FitOutcome) -> None:
-    """Write a fitted model; the file replaces an old one only when it is complete."""
-    model, report = outcome.model, outcome.report
+def write_potential(path: str | Path, outcome: FitOutcome | ImportedModel) -> None:
+    """Write a fitted or imported model; the file replaces an old one only when it is complete."""
     arrays: Arrays = {}
-    terms = [_write_term(k, term, weights, arrays) for k, (term, weights) in enumerate(_weighted(model))]
     header = {
         "kind": KIND,
-        "elements": [chemical_symbols[z] for z in model.elements],
-        "settings": outcome.settings.model_dump(mode="json"),
-        "composition": {
-            "energies": {chemical_symbols[z]: float(e) for z, e in model.composition.energies.items()},
-            "source": model.composition.source,
-        },
-        "core": None if model.core is None else _core_header(model.core.repulsion),
-        "terms": terms,
-        "census": report.census.to_dict(),
-        "report": _report_header(report),
-        "factors": [_write_factor(factor, arrays) for factor in outcome.factors],
-        "posterior": _write_posterior(outcome.posterior, arrays),
+        **model_header(outcome.model, arrays),
         "reference": _write_reference(outcome, arrays),
     }
+    if isinstance(outcome, ImportedModel):
+        header["origin"] = asdict(outcome.origin)
+    else:
+        header["settings"] = outcome.settings.model_dump(mode="json")
+        header["census"] = outcome.report.census.to_dict()
+        header["report"] = _report_header(outcome.report)
+        header["factors"] = [_write_factor(factor, arrays) for factor in outcome.factors]
+        header["posterior"] = _write_posterior(outcome.posterior, arrays)
     write_model_file(path, header, arrays)
 
 
-def read_potential(path: str | Path, verify: bool = True) -> FitOutcome:
+def read_potential(path: str | Path, verify: bool = True) -> FitOutcome | ImportedModel:
     """Return what :func:`write_potential` wrote.
 
     Raises
@@ -84,63 +72,19 @@ def read_potential(path: str | Path, verify: bool = True) -> FitOutcome:
     return outcome
 
 
-def _assemble(header: Any, arrays: Arrays) -> FitOutcome:
-    elements = tuple(atomic_numbers[symbol] for symbol in header["elements"])
-    settings = parse_settings(header["settings"], "settings in the model file")
-    energies = {atomic_numbers[s]: float(e) for s, e in header["composition"]["energies"].items()}
-    core = header["core"]
-    terms, weights = [], []
-    for k, entry in enumerate(header["terms"]):
-        terms.append(_read_term(k, entry, elements, settings, arrays))
-        weights.append(arrays[f"term{k}.weights"])
-    model = PotentialModel(
-        elements,
-        Composition(energies, header["composition"]["source"]),
-        None
-        if core is None
-        else CoreTerm(CoreRepulsion(tuple(header["elements"]), core["inner"], core["outer"])),
-        tuple(terms),
-        tuple(weights),
-    )
+def _assemble(header: Any, arrays: Arrays) -> FitOutcome | ImportedModel:
+    model = model_from_header(header, arrays)
+    reference = _read_reference(header["reference"], arrays)
+    if "origin" in header:
+        return ImportedModel(model, Origin(**header["origin"]), reference)
     return FitOutcome(
         model,
-        settings,
+        parse_settings(header["settings"], "settings in the model file"),
         _read_report(header),
         tuple(_read_factor(entry, arrays) for entry in header["factors"]),
         _read_posterior(header["posterior"], arrays),
-        _read_reference(header["reference"], arrays),
+        reference,
     )
-
-
-def _weighted(model: PotentialModel) -> list[tuple[Term, Any]]:
-    return list(zip(model.terms, model.weights, strict=True))
-
-
-def _write_term(k: int, term: Term, weights: Any, arrays: Arrays) -> dict[str, Any]:
-    arrays[f"term{k}.weights"] = weights
-    if isinstance(term, SoapTerm):
-        arrays[f"term{k}.sparse_points"] = term.sparse_points
-        return {"type": "soap", "name": term.name, "counts": list(term.counts)}
-    arrays[f"term{k}.points"] = term.points
-    return {"type": "pair", "name": term.name}
-
-
-def _read_term(k: int, entry: Any, elements: tuple[int, ...], settings: FitSettings, arrays: Arrays) -> Term:
-    assert settings.soap != "auto"
-    assert settings.pair != "auto"
-    if entry["type"] == "soap":
-        soap: SoapSettings = next(term for term in settings.soap if term.name == entry["name"])
-        engine = build_engine(soap, elements)
-        points = arrays[f"term{k}.sparse_points"]
-        return SoapTerm(soap.name, engine, elements, float(soap.zeta or 1.0), points, tuple(entry["counts"]))
-    pair: PairSettings = next(term for term in settings.pair if term.name == entry["name"])
-    return PairTerm(
-        pair.name, elements, pair_envelope(pair), float(pair.theta or 0.0), arrays[f"term{k}.points"]
-    )
-
-
-def _core_header(core: CoreRepulsion) -> dict[str, Any]:
-    return {"inner": list(core.inner), "outer": list(core.outer)}
 
 
 def _write_factor(factor: PackedFactor, arrays: Arrays) -> dict[str, Any]:
@@ -200,7 +144,7 @@ def _read_posterior(entry: Any, arrays: Arrays) -> Posterior:
     )
 
 
-def _write_reference(outcome: FitOutcome, arrays: Arrays) -> dict[str, Any]:
+def _write_reference(outcome: FitOutcome | ImportedModel, arrays: Arrays) -> dict[str, Any]:
     atoms = outcome.reference.atoms
     prediction = outcome.model.predict(atoms, 1)
     arrays["reference.numbers"] = np.asarray(atoms.numbers, dtype=np.int64)
@@ -223,7 +167,7 @@ def _read_reference(entry: Any, arrays: Arrays) -> LabelledStructure:
     )
 
 
-def _verify(path: str | Path, outcome: FitOutcome, arrays: Arrays) -> None:
+def _verify(path: str | Path, outcome: FitOutcome | ImportedModel, arrays: Arrays) -> None:
     reference = outcome.reference
     prediction = outcome.model.predict(reference.atoms, 1)
     energy_error = abs(prediction.energy - float(reference.energy or 0.0)) / len(reference.atoms)

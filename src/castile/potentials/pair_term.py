@@ -4,6 +4,7 @@ pair of elements.
 
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from castile.descriptors.cutoffs import CutoffFunction
 from castile.numerics.pair_functions import pair_rows, tabulated_pair_response
 from castile.potentials.environment import Environment, Response, Rows
+from castile.potentials.stored_term import StoredTerm, restore_cutoff, store_cutoff
 
 _POWERS = 6
 _STEP = 0.02
@@ -35,6 +37,7 @@ class PairTerm:
         Distances r_s of the sparse points of each unordered pair of elements, in the order of :attr:`kinds`.
     """
 
+    kind: ClassVar[str] = "pair"
     name: str
     elements: tuple[int, ...]
     cutoff_function: CutoffFunction
@@ -75,6 +78,25 @@ class PairTerm:
         """Return K_mm of unit amplitude between the sparse points in ``columns``."""
         points = self.points.ravel()[columns]
         return np.exp(-0.5 * ((points[:, None] - points[None, :]) / self.theta) ** 2)
+
+    def store(self) -> StoredTerm:
+        """Return the term without its weights."""
+        header = {
+            "name": self.name,
+            "elements": list(self.elements),
+            "cutoff": store_cutoff(self.cutoff_function),
+            "theta": self.theta,
+        }
+        return StoredTerm(header, {"points": self.points})
+
+    @classmethod
+    def restore(cls, stored: StoredTerm) -> "PairTerm":
+        """Return the term that :meth:`store` described."""
+        header = stored.header
+        cutoff = restore_cutoff(header["cutoff"])
+        return cls(
+            header["name"], tuple(header["elements"]), cutoff, header["theta"], stored.arrays["points"]
+        )
 
     def basis(self, kind: int, r: Array) -> tuple[Array, Array]:
         """Return B_s(r) = f(r) k(r, r_s) and its derivative, (n_r, n_points) each; r in Angstrom."""

@@ -4,15 +4,16 @@ i.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
-from castile.execution.threads import map_chunks
-from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows, weigh_powers
-from castile.numerics.pair_sorting import add_pair_gradients
+from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows
 from castile.potentials.environment import Environment, Response, Rows
+from castile.potentials.soap_response import Piece, add_soap_response
+from castile.potentials.stored_term import StoredTerm, restore_engine, store_engine
 
 _BLOCK_BYTES = 24_000_000
 
@@ -39,6 +40,7 @@ class SoapTerm:
         First column of each element; one after the other if not given.
     """
 
+    kind: ClassVar[str] = "soap"
     name: str
     engine: SoapEngine
     elements: tuple[int, ...]
@@ -66,6 +68,31 @@ class SoapTerm:
         """Return the sparse points of an element index, (counts[element], n_features)."""
         start = sum(self.counts[:element])
         return self.sparse_points[start : start + self.counts[element]]
+
+    def store(self) -> StoredTerm:
+        """Return the term without its weights."""
+        engine = store_engine(self.engine)
+        header = {
+            "name": self.name,
+            "elements": list(self.elements),
+            "zeta": self.zeta,
+            "counts": list(self.counts),
+            "engine": dict(engine.header),
+        }
+        return StoredTerm(header, {**engine.arrays, "sparse_points": self.sparse_points})
+
+    @classmethod
+    def restore(cls, stored: StoredTerm) -> "SoapTerm":
+        """Return the term that :meth:`store` described."""
+        header = stored.header
+        return cls(
+            header["name"],
+            restore_engine(StoredTerm(header["engine"], stored.arrays)),
+            tuple(header["elements"]),
+            header["zeta"],
+            stored.arrays["sparse_points"],
+            tuple(header["counts"]),
+        )
 
     def restricted(self, numbers: NDArray[np.int64]) -> "SoapTerm":
         """Return the term for structures of these elements only: features of absent channels are zero there.
@@ -114,40 +141,12 @@ class SoapTerm:
     ) -> None:
         ordered = self.sorted_pairs(environment)
         weights = weights.astype(self.engine.dtype, copy=False)
-
-        def work(piece: tuple[int, int, int]) -> tuple[tuple[int, int, int], Array, Array]:
-            return piece, *self._chunk_response(ordered, piece, weights)
-
-        pieces = list(element_chunks(ordered.center_elements, len(self.elements)))
-        parallel = threads if len(pieces) > 1 else 1
-        for (begin, end, _), energies, gradient in map_chunks(work, pieces, parallel):
-            atoms = ordered.center_atoms[begin:end]
-            response.energies[atoms] += energies
-            first, last = self.engine.pair_range(ordered, begin, end)
-            add_pair_gradients(
-                ordered.center_atoms[ordered.center[first:last]],
-                ordered.neighbor[first:last],
-                ordered.vectors[first:last],
-                gradient,
-                response.forces,
-                response.virial,
-            )
-
-    def _chunk_response(
-        self, ordered: SortedPairs, piece: tuple[int, int, int], weights: Array
-    ) -> tuple[Array, Array]:
-        begin, end, element = piece
-        chunk = self.engine.chunk(ordered, begin, end)
-        columns, points = self.columns(element), self.points(element)
-        dots = chunk.features @ points.T
-        powers = np.empty_like(dots)
-        raise_dots(dots, self.zeta, powers)
-        energies = np.empty(end - begin, dtype=dots.dtype)
-        weigh_powers(dots, powers, weights[columns], self.zeta, energies)
-        first, last = self.engine.pair_range(ordered, begin, end)
-        gradient = np.empty((last - first, 3), dtype=dots.dtype)
-        self.engine.vjp(ordered, chunk, powers @ points, gradient)
-        return energies, gradient
+        pieces = [
+            Piece(begin, end, self.points(element), weights[self.columns(element)])
+            for begin, end, element in element_chunks(ordered.center_elements, len(self.elements))
+            if self.counts[element]
+        ]
+        add_soap_response(self.engine, ordered, pieces, self.zeta, 0.0, response, threads)
 
     def add_rows(self, environment: Environment, rows: Rows) -> None:
         """Add the training rows of a structure; rows of one kind that are not wanted have length zero."""

@@ -7,13 +7,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.potentials.composition import Composition
-from castile.potentials.core_term import CoreTerm
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.pair_term import PairTerm
 from castile.potentials.settings import FitSettings, KindNoise
 from castile.potentials.soap_term import SoapTerm
+from castile.potentials.stored_term import Core, PredictingTerm
 from castile.regression import LabelFactor, PackedFactor, StreamingQR
 from castile.structures.labels import LabelledStructure
 
@@ -73,7 +74,7 @@ class RowBuilder:
 
     terms: tuple[Term, ...]
     composition: Composition
-    core: CoreTerm | None
+    core: Core | None
     settings: FitSettings
 
     @property
@@ -141,6 +142,21 @@ class RowBuilder:
             rows, target = rows[used], target[used]
             fixed = fixed[used] if isinstance(fixed, np.ndarray) and fixed.ndim == 1 else fixed
         return _scaled("forces", rows, target, fixed, 1.0)
+
+
+def trainable_terms(terms: tuple[PredictingTerm, ...]) -> tuple[Term, ...]:
+    """Return the terms, all of which must be of a class that makes training rows.
+
+    Raises
+    ------
+    InputError
+        Naming the terms that do not.
+    """
+    trainable = tuple(term for term in terms if isinstance(term, SoapTerm | PairTerm))
+    if len(trainable) < len(terms):
+        names = ", ".join(term.name for term in terms if not isinstance(term, SoapTerm | PairTerm))
+        raise InputError(f"terms {names} come from another program and cannot be fitted; fit a new model")
+    return trainable
 
 
 def _scaled(

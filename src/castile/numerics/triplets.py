@@ -1,0 +1,81 @@
+"""Sums over the triplets of a centre and two of its neighbours."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+def triplet_response(
+    centers,
+    first,
+    roles,
+    vectors,
+    distances,
+    cut,
+    cut_slope,
+    theta,
+    points,
+    weights,
+    constant,
+    exponential,
+    power,
+    energies,
+    gradient,
+):
+    """Add 2 f_j f_k (sum_s w_s K(x / theta, point_s) + constant) of all unordered pairs j, k of neighbours.
+
+    x = (r_j + r_k, (r_j - r_k)^2, r_jk); ``points`` (3, n_sparse) are divided by theta. Two neighbours make a
+    triplet where one's ``roles`` has bit 1 and the other's bit 2. ``energies`` (n_centers,) and ``gradient``
+    (n_pairs, 3), dE/dr_ij of the pairs of these centres one after the other, are added to. K is
+    exp(-rho^2 / 2), or (1 - rho)^p (p rho + 1) with p = ``power``.
+    """
+    n_sparse = points.shape[1]
+    offset = 0
+    for c in range(centers.size):
+        begin, end = first[centers[c]], first[centers[c] + 1]
+        shift = offset - begin
+        for j in range(begin, end):
+            for k in range(j + 1, end):
+                if not ((roles[j] & 1 and roles[k] & 2) or (roles[j] & 2 and roles[k] & 1)):
+                    continue
+                d_x = vectors[k, 0] - vectors[j, 0]
+                d_y = vectors[k, 1] - vectors[j, 1]
+                d_z = vectors[k, 2] - vectors[j, 2]
+                opposite = np.sqrt(d_x * d_x + d_y * d_y + d_z * d_z)
+                difference = distances[j] - distances[k]
+                x0 = (distances[j] + distances[k]) / theta[0]
+                x1 = difference * difference / theta[1]
+                x2 = opposite / theta[2]
+                value, g0, g1, g2 = constant, 0.0, 0.0, 0.0
+                for s in range(n_sparse):
+                    u0, u1, u2 = x0 - points[0, s], x1 - points[1, s], x2 - points[2, s]
+                    squared = u0 * u0 + u1 * u1 + u2 * u2
+                    if exponential:
+                        term = weights[s] * np.exp(-0.5 * squared)
+                        pull = -term
+                    elif squared < 1.0:
+                        rho = np.sqrt(squared)
+                        base = weights[s] * (1.0 - rho) ** (power - 1)
+                        term = base * (1.0 - rho) * (power * rho + 1.0)
+                        pull = -base * power * (power + 1)
+                    else:
+                        continue
+                    value += term
+                    g0 += pull * u0
+                    g1 += pull * u1
+                    g2 += pull * u2
+                product = 2.0 * cut[j] * cut[k]
+                energies[c] += product * value
+                g0 = product * g0 / theta[0]
+                g1 = 2.0 * difference * product * g1 / theta[1]
+                g2 = product * g2 / theta[2] / opposite
+                along_j = (g0 + g1 + 2.0 * cut_slope[j] * cut[k] * value) / distances[j]
+                along_k = (g0 - g1 + 2.0 * cut[j] * cut_slope[k] * value) / distances[k]
+                row_j, row_k = gradient[j + shift], gradient[k + shift]
+                row_j[0] += along_j * vectors[j, 0] - g2 * d_x
+                row_j[1] += along_j * vectors[j, 1] - g2 * d_y
+                row_j[2] += along_j * vectors[j, 2] - g2 * d_z
+                row_k[0] += along_k * vectors[k, 0] + g2 * d_x
+                row_k[1] += along_k * vectors[k, 1] + g2 * d_y
+                row_k[2] += along_k * vectors[k, 2] + g2 * d_z
+        offset += end - begin

@@ -1,0 +1,85 @@
+"""Energies, forces and virial of SOAP kernels: the path that all SOAP terms take, chunk by chunk of centres."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.descriptors.soap_engine import SoapEngine, SortedPairs
+from castile.execution.threads import map_chunks
+from castile.numerics.kernel_powers import raise_dots, weigh_powers
+from castile.numerics.pair_sorting import add_pair_gradients
+from castile.potentials.environment import Response
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Centres begin:end and what they are compared with: sparse points (n_sparse, n_features), weights (n_sparse,)."""
+
+    begin: int
+    end: int
+    points: Array
+    weights: Array
+
+
+def add_soap_response(
+    engine: SoapEngine,
+    ordered: SortedPairs,
+    pieces: Sequence[Piece],
+    zeta: float,
+    offset: float,
+    response: Response,
+    threads: int,
+) -> None:
+    """Add sum_i sum_s w_s (p_i . p_s + offset)^zeta with its forces and virial.
+
+    Parameters
+    ----------
+    engine : SoapEngine
+    ordered : SortedPairs
+        Of the structure.
+    pieces : sequence of Piece
+        Chunks of centres.
+    zeta, offset : float
+        Of the kernel.
+    response : Response
+        Added to.
+    threads : int
+    """
+
+    def work(piece: Piece) -> tuple[Piece, Array, Array]:
+        return piece, *_piece_response(engine, ordered, piece, zeta, offset)
+
+    parallel = threads if len(pieces) > 1 else 1
+    for piece, energies, gradient in map_chunks(work, pieces, parallel):
+        response.energies[ordered.center_atoms[piece.begin : piece.end]] += energies
+        first, last = engine.pair_range(ordered, piece.begin, piece.end)
+        add_pair_gradients(
+            ordered.center_atoms[ordered.center[first:last]],
+            ordered.neighbor[first:last],
+            ordered.vectors[first:last],
+            gradient,
+            response.forces,
+            response.virial,
+        )
+
+
+def _piece_response(
+    engine: SoapEngine, ordered: SortedPairs, piece: Piece, zeta: float, offset: float
+) -> tuple[Array, Array]:
+    """Return (energies of the centres, dE/dr_ij of their pairs)."""
+    chunk = engine.chunk(ordered, piece.begin, piece.end)
+    dots = chunk.features @ piece.points.T
+    if offset:
+        dots += offset
+    powers = np.empty_like(dots)
+    raise_dots(dots, zeta, powers)
+    energies = np.empty(piece.end - piece.begin, dtype=dots.dtype)
+    weigh_powers(dots, powers, piece.weights, zeta, energies)
+    first, last = engine.pair_range(ordered, piece.begin, piece.end)
+    gradient = np.empty((last - first, 3), dtype=dots.dtype)
+    engine.vjp(ordered, chunk, powers @ piece.points, gradient)
+    return energies, gradient
