@@ -3,6 +3,8 @@
 The same keys are read from a TOML file (``castile fit --config``) and written back completely by every fit.
 """
 
+import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -180,6 +182,17 @@ def read_settings(path: str | Path) -> FitSettings:
     return parse_settings(values, str(path))
 
 
+def write_settings(path: str | Path, settings: FitSettings) -> None:
+    """Write :func:`settings_to_toml` to a file, which appears complete or not at all."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(settings_to_toml(settings), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def settings_to_toml(settings: FitSettings) -> str:
     """Return the settings as TOML that :func:`read_settings` turns into equal settings."""
     values = settings.model_dump(exclude_none=True)
@@ -203,8 +216,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, dict):
         return (
             "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"

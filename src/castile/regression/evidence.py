@@ -281,5 +281,6 @@ def _log_errors(point: _Point, parameters: _Parameters) -> tuple[float, ...]:
     errors = np.full(len(point.x), np.nan)
     free = parameters.learn
     if free.any():
-        errors[free] = np.sqrt(np.diagonal(np.linalg.inv(point.curvature[np.ix_(free, free)])))
+        variances = np.diagonal(np.linalg.inv(point.curvature[np.ix_(free, free)]))
+        errors[free] = np.sqrt(np.where(variances > 0.0, variances, np.nan))
     return tuple(float(error) for error in errors)
