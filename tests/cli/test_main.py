@@ -31,7 +31,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stderr.strip() == "[]"
-    for name in ("demo", "evaluate", "predict", "describe"):
+    for name in ("demo", "fit", "update", "evaluate", "predict", "relax", "md", "describe", "info"):
         assert name in done.stdout
 
 

@@ -30,8 +30,17 @@ def test_demo_writes_model_report_and_numbers(tmp_path: Path) -> None:
     assert numbers["bulk_modulus_gpa"] == pytest.approx(numbers["bulk_modulus_gpa_reference"], rel=0.1)
     assert numbers["c11_gpa"] == pytest.approx(numbers["c11_gpa_reference"], rel=0.2)
     page = result.report_path.read_text(encoding="utf-8")
-    for heading in ("Accuracy", "Equation of state", "Elastic constants", "Energy conservation", "Label census",
-                    "Settings and why", "Noise and amplitudes", "Timings"):  # fmt: skip
+    headings = (
+        "Accuracy",
+        "Equation of state",
+        "Elastic constants",
+        "Energy conservation",
+        "Label census",
+        "Settings and why",
+        "Noise and amplitudes",
+        "Timings",
+    )
+    for heading in headings:
         assert f"<h2>{heading}</h2>" in page
     assert castile.load(result.model_path).fit_report.census.n_structures > 0
 

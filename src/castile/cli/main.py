@@ -9,16 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from castile.cli import demo, describe, evaluate, info, predict, simulate
+from castile.cli import demo, describe, evaluate, fit, info, predict, simulate
 from castile.errors import CastileError
 
-GROUPS = [demo, evaluate, predict, simulate, describe, info]
-try:
-    from castile.cli import fit
-except ImportError:
-    pass
-else:
-    GROUPS.insert(1, fit)
+GROUPS = (demo, fit, evaluate, predict, simulate, describe, info)
 
 
 class CommandGroup(TyperGroup):
