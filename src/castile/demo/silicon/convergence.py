@@ -16,7 +16,13 @@ from ase import units
 from castile.demo.silicon.drawing import Draw, draw_all
 from castile.demo.silicon.engine import EngineSettings, label
 
-NAMES = ("train_diamond_volume_07", "train_diamond_rattled_02", "train_disordered_03", "train_phase_05")
+NAMES = (
+    "train_diamond_volume_07",
+    "train_diamond_rattled_02",
+    "train_disordered_03",
+    "train_phase_05",
+    "train_phase_06",
+)
 CUTOFF_RY = 40.0
 K_SPACING_FACTOR = 0.7
 
@@ -28,6 +34,7 @@ class Change:
     structure: str
     settings: str
     energy_mev_per_atom: float
+    rms_force_ev_per_angstrom: float
     largest_force_ev_per_angstrom: float
     largest_stress_gpa: float
     mean_stress_gpa: float
@@ -35,17 +42,19 @@ class Change:
 
 def compare(draw: Draw, tighter: EngineSettings, what: str, work: Path) -> Change:
     """Label one structure with the shipped and with the tighter settings."""
-    shipped = label(draw.atoms, draw.name, EngineSettings(), work)
-    better = label(draw.atoms, f"convergence_{what}_{draw.name}", tighter, work)
+    shipped = label(draw.atoms, draw.name, EngineSettings(), work, draw.metal)
+    better = label(draw.atoms, f"convergence_{what}_{draw.name}", tighter, work, draw.metal)
     if shipped is None or better is None:
         raise RuntimeError(f"{draw.name}: pw.x did not converge ({what})")
     energy = (better.get_potential_energy() - shipped.get_potential_energy()) / len(shipped)
+    forces = better.get_forces() - shipped.get_forces()
     stress = (better.get_stress() - shipped.get_stress()) / units.GPa
     return Change(
         draw.name,
         what,
         round(float(energy * 1000), 3),
-        round(float(np.abs(better.get_forces() - shipped.get_forces()).max()), 4),
+        round(float(np.sqrt(np.mean(forces**2))), 4),
+        round(float(np.abs(forces).max()), 4),
         round(float(np.abs(stress).max()), 4),
         round(float(stress[:3].mean()), 4),
     )
@@ -63,6 +72,7 @@ def main() -> None:
             shipped,
             k_spacing_small_per_angstrom=K_SPACING_FACTOR * shipped.k_spacing_small_per_angstrom,
             k_spacing_large_per_angstrom=K_SPACING_FACTOR * shipped.k_spacing_large_per_angstrom,
+            k_spacing_metal_per_angstrom=K_SPACING_FACTOR * shipped.k_spacing_metal_per_angstrom,
         ),
     }
     changes = []

@@ -30,6 +30,11 @@ class Draw:
     kind: str
     atoms: Atoms
 
+    @property
+    def metal(self) -> bool:
+        """Whether it is a small metallic cell, which needs many more k points."""
+        return self.kind == "phase"
+
 
 def shortest_distance(atoms: Atoms) -> float:
     """Shortest distance between two atoms, periodic images included, in A."""
@@ -95,6 +100,7 @@ def _vacancy(rng: np.random.Generator, index: int) -> Atoms:
 
 
 def _phase(rng: np.random.Generator, index: int) -> Atoms:
+    """Beta-tin, simple cubic, bcc, fcc and hexagonal diamond; the strain keeps the main axis, along z."""
     x_tin, z_tin = 2.405, 1.32  # half of a and c
     cells = (
         Atoms("Si2", cell=[[-x_tin, x_tin, z_tin], [x_tin, -x_tin, z_tin], [x_tin, x_tin, -z_tin]], pbc=True,
@@ -102,14 +108,15 @@ def _phase(rng: np.random.Generator, index: int) -> Atoms:
         bulk("Si", "sc", a=2.53),
         bulk("Si", "bcc", a=3.08),
         bulk("Si", "fcc", a=3.87),
-        Atoms("Si4", cell=[[3.87, 0, 0], [-1.935, 3.3515, 0], [0, 0, 6.32]], pbc=True, scaled_positions=[
-            [1 / 3, 2 / 3, 0.0625], [2 / 3, 1 / 3, 0.5625], [1 / 3, 2 / 3, 0.4375], [2 / 3, 1 / 3, 0.9375]]),
-        Atoms("Si4", cell=[2 * x_tin, 2 * x_tin, 2 * z_tin], pbc=True,
-              scaled_positions=[[0, 0, 0], [0.5, 0, 0.25], [0.5, 0.5, 0.5], [0, 0.5, 0.75]]),
+        Atoms("Si4", cell=[[3.87, 0, 0], [-1.935, 1.935 * 3**0.5, 0], [0, 0, 6.32]], pbc=True,
+              scaled_positions=[[1 / 3, 2 / 3, 0.0625], [2 / 3, 1 / 3, 0.5625],
+                                [1 / 3, 2 / 3, 0.4375], [2 / 3, 1 / 3, 0.9375]]),
     )  # fmt: skip
-    which = index % len(cells)
-    atoms = strained(cells[which], rng, 0.03, rng.uniform(0.86, 1.16))
-    return rattled(atoms, rng, 0.08 if which > 3 else 0.0)
+    atoms = cells[index % len(cells)].copy()
+    plane, axis = rng.uniform(-0.03, 0.03, 2)
+    scale = rng.uniform(0.86, 1.16) ** (1 / 3)
+    atoms.set_cell(atoms.cell.array * scale * np.array([1 + plane, 1 + plane, 1 + axis]), scale_atoms=True)
+    return atoms
 
 
 def _slab(rng: np.random.Generator, index: int) -> Atoms:
@@ -193,7 +200,7 @@ KINDS: dict[str, tuple[Callable[[np.random.Generator, int], Atoms], int, int]] =
     "diamond_rattled": (_diamond_rattled, 35, 10),
     "diamond_rattled_16": (_diamond_rattled_16, 4, 1),
     "vacancy": (_vacancy, 10, 3),
-    "phase": (_phase, 26, 6),
+    "phase": (_phase, 20, 5),
     "slab": (_slab, 12, 3),
     "disordered": (_disordered, 20, 6),
     "dimer": (_dimer, len(DIMER_DISTANCES), 0),

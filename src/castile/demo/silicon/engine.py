@@ -21,7 +21,7 @@ class EngineSettings:
 
     Cells of up to four atoms get the finer k-point spacing: they are cheap, and with it their grids match
     those of the larger cells (the 8 x 8 x 8 points of the primitive diamond cell hold the 4 x 4 x 4 points of
-    the cubic one).
+    the cubic one). Small metallic cells get a still finer one; the symmetry of their strains makes it cheap.
     """
 
     command: str = "pw.x"
@@ -34,6 +34,7 @@ class EngineSettings:
     convergence_ry: float = 1e-8
     k_spacing_small_per_angstrom: float = 0.26
     k_spacing_large_per_angstrom: float = 0.33
+    k_spacing_metal_per_angstrom: float = 0.13
     small_cell_atoms: int = 4
 
 
@@ -51,7 +52,7 @@ def k_point_grid(atoms: Atoms, spacing: float) -> tuple[int, int, int]:
     return n1, n2, n3
 
 
-def _calculator(atoms: Atoms, settings: EngineSettings, folder: Path) -> Espresso:
+def _calculator(atoms: Atoms, settings: EngineSettings, metal: bool, folder: Path) -> Espresso:
     lone_atom = len(atoms) == 1 and atoms.get_volume() > 500.0
     system = {
         "ecutwfc": settings.plane_wave_cutoff_ry,
@@ -63,6 +64,8 @@ def _calculator(atoms: Atoms, settings: EngineSettings, folder: Path) -> Espress
         system |= {"nspin": 2, "tot_magnetization": 2.0}
     small = len(atoms) <= settings.small_cell_atoms
     spacing = settings.k_spacing_small_per_angstrom if small else settings.k_spacing_large_per_angstrom
+    if metal:
+        spacing = settings.k_spacing_metal_per_angstrom
     return Espresso(
         profile=EspressoProfile(command=settings.command, pseudo_dir=settings.pseudopotential_folder),
         directory=folder,
@@ -77,7 +80,7 @@ def _calculator(atoms: Atoms, settings: EngineSettings, folder: Path) -> Espress
     )
 
 
-def label(atoms: Atoms, name: str, settings: EngineSettings, work: Path) -> Atoms | None:
+def label(atoms: Atoms, name: str, settings: EngineSettings, work: Path, metal: bool = False) -> Atoms | None:
     """Copy of `atoms` with energy (eV), forces (eV/A) and stress (eV/A^3, ASE sign), kept on disk.
 
     What is on disk under the same name is not computed again, so a name must always stand for the same
@@ -90,7 +93,7 @@ def label(atoms: Atoms, name: str, settings: EngineSettings, work: Path) -> Atom
         folder.mkdir(parents=True, exist_ok=True)
         record.parent.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        record_text = _run(atoms, settings, folder)
+        record_text = _run(atoms, settings, metal, folder)
         record_text["wall_s"] = round(time.perf_counter() - started, 2)
         partial = record.with_suffix(".part")
         partial.write_text(json.dumps(record_text))
@@ -110,9 +113,9 @@ def label(atoms: Atoms, name: str, settings: EngineSettings, work: Path) -> Atom
     return labelled
 
 
-def _run(atoms: Atoms, settings: EngineSettings, folder: Path) -> dict[str, object]:
+def _run(atoms: Atoms, settings: EngineSettings, metal: bool, folder: Path) -> dict[str, object]:
     work = Atoms("Si" * len(atoms), positions=atoms.positions, cell=atoms.cell, pbc=True)
-    work.calc = _calculator(work, settings, folder)
+    work.calc = _calculator(work, settings, metal, folder)
     stored: dict[str, object] = {"positions": work.positions.tolist(), "cell": work.cell.array.tolist()}
     try:
         stored["energy"] = float(work.get_potential_energy())

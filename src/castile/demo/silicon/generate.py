@@ -55,7 +55,7 @@ def write_split(draws: list[Draw], split: str, settings: EngineSettings, work: P
     for draw in draws:
         if draw.split != split or not (work / "results" / f"{draw.name}.json").exists():
             continue
-        done = label(draw.atoms, draw.name, settings, work)
+        done = label(draw.atoms, draw.name, settings, work, draw.metal)
         if done is None:
             continue
         frame = Atoms(done.symbols, positions=np.round(done.positions, 8), cell=done.cell, pbc=True)
@@ -88,10 +88,11 @@ def main() -> None:
             compute_reference(settings, work)
             order = np.random.default_rng(1969).permutation(len(draws))
             for count, position in enumerate(order, start=1):
-                done = label(draws[position].atoms, draws[position].name, settings, work)
+                draw = draws[position]
+                done = label(draw.atoms, draw.name, settings, work, draw.metal)
                 state = "no convergence" if done is None else "done"
                 elapsed = time.perf_counter() - started
-                print(f"{count}/{len(draws)} {draws[position].name} {state}, {elapsed:.0f} s", flush=True)
+                print(f"{count}/{len(draws)} {draw.name} {state}, {elapsed:.0f} s", flush=True)
     finally:
         for split in ("train", "test"):
             print(f"silicon_{split}.xyz: {write_split(draws, split, settings, work)} structures")
