@@ -14,8 +14,18 @@ from castile.numerics.pair_functions import pair_rows, tabulated_pair_response
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.stored_term import StoredTerm, restore_cutoff, store_cutoff
 
-_POWERS = 6
 _STEP = 0.02
+_NODES = np.array([0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0])
+
+
+def _hermite() -> NDArray[np.float64]:
+    """Return the map from values at the nodes and slopes at the ends to the powers of a quintic."""
+    powers = np.arange(len(_NODES) + 2)
+    ends = np.array([[float(k == 1) for k in powers], [float(k) for k in powers]])
+    return np.linalg.inv(np.vstack([np.vander(_NODES, len(powers), increasing=True), ends]))
+
+
+_HERMITE = _hermite()
 
 Array = NDArray[np.float64]
 
@@ -148,7 +158,7 @@ class PairTerm:
         )
 
     def _table(self, weights: Array) -> tuple[Array, float, float]:
-        """Return quintic polynomials of all pair potentials, with nodes at the start of the cutoff."""
+        """Return quintic polynomials of all pair potentials, joined with continuous forces."""
         cached = self.__dict__.get("_tabulated")
         if cached is not None and np.array_equal(cached[0], weights):
             return cached[1]
@@ -156,13 +166,13 @@ class PairTerm:
         step = width / np.ceil(width / _STEP)
         n_intervals = int(self.cutoff / step)
         start = self.cutoff - n_intervals * step
-        nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_POWERS) + 0.5) / _POWERS)
-        radii = (start + step * (np.arange(n_intervals)[:, None] + nodes)).ravel()
-        fit = np.linalg.inv(np.vander(nodes, increasing=True))
-        table = np.empty((len(self.kinds), n_intervals, _POWERS))
+        lower = start + step * np.arange(n_intervals)
+        radii = (lower[:, None] + step * _NODES).ravel()
+        table = np.empty((len(self.kinds), n_intervals, len(_HERMITE)))
         for kind, (_, columns) in enumerate(self.blocks()):
-            potential = self.basis(kind, radii)[0] @ weights[columns]
-            table[kind] = potential.reshape(n_intervals, _POWERS) @ fit.T
+            values, slopes = (part @ weights[columns] for part in self.basis(kind, radii))
+            slopes = step * slopes.reshape(n_intervals, -1)[:, [0, -1]]
+            table[kind] = np.hstack([values.reshape(n_intervals, -1), slopes]) @ _HERMITE.T
         tabulated = (table, start, step)
         object.__setattr__(self, "_tabulated", (weights.copy(), tabulated))
         return tabulated
