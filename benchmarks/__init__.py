@@ -1,0 +1,1 @@
+"""Benchmarks of Castile: `python -m benchmarks NAME`; the documentation shows only its numbers."""

@@ -1,0 +1,192 @@
+"""`python -m benchmarks NAME`: run one benchmark, print its tables, save them as JSON."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import accuracy as accuracy_runs
+from benchmarks import fit_cost, pages
+from benchmarks.data import MissingData
+from benchmarks.isolation import ChildFailed
+from benchmarks.nve import nve as run_nve
+from benchmarks.peers import PeerMissing
+from benchmarks.records import Record, print_record, write_record
+from benchmarks.scaling import scaling as run_scaling
+from benchmarks.smoke import Disagreement
+from benchmarks.smoke import smoke as run_smoke
+from benchmarks.speed import speed as run_speed
+from benchmarks.startup import startup as run_startup
+from castile.execution.threads import thread_count
+
+app = typer.Typer(
+    help="Benchmarks of Castile.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+accuracy_app = typer.Typer(help="Errors on published test sets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(accuracy_app, name="accuracy")
+
+Json = Annotated[Path | None, typer.Option("--json", help="Save the run here.", dir_okay=False)]
+Quick = Annotated[bool, typer.Option("--quick", help="Reduced size, to see that it runs.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Default: all cores.", min=1)]
+Model = Annotated[Path | None, typer.Option("--model", help="A .castile file instead of a fit.", exists=True)]
+Save = Annotated[Path | None, typer.Option("--save-model", help="Keep the fitted model.", dir_okay=False)]
+
+Run = Callable[[bool, int, str | None], Record]
+
+COMMANDS = (
+    "speed", "startup", "scaling", "fit-ratio", "fit-memory", "accuracy si-published", "accuracy si",
+    "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys", "nve",
+)  # fmt: skip
+
+
+def _finish(record: Record, json: Path | None) -> None:
+    print_record(record)
+    if json is not None:
+        write_record(record, json)
+
+
+def _command() -> str:
+    """The command as the pages show it: without the place of its output."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        if not skip and word not in ("--json", "--save-model", "--model"):
+            words.append(word)
+        skip = not skip and word in ("--json", "--save-model", "--model")
+    return f"python -m benchmarks {' '.join(words)}"
+
+
+@accuracy_app.command("si-published")
+def accuracy_si_published(
+    json: Json = None, quick: Quick = False, threads: Threads = None, save_model: Save = None
+) -> None:
+    """Si with the hyper-parameters of the published GAP."""
+    _accuracy(accuracy_runs.silicon_published, quick, threads, save_model, json)
+
+
+@accuracy_app.command("si")
+def accuracy_si(
+    json: Json = None, quick: Quick = False, threads: Threads = None, save_model: Save = None
+) -> None:
+    """Si, no option given."""
+    _accuracy(accuracy_runs.silicon, quick, threads, save_model, json)
+
+
+@accuracy_app.command("mo")
+def accuracy_mo(
+    json: Json = None, quick: Quick = False, threads: Threads = None, save_model: Save = None
+) -> None:
+    """Mo, no option given."""
+    _accuracy(accuracy_runs.molybdenum, quick, threads, save_model, json)
+
+
+@accuracy_app.command("alloys")
+def accuracy_alloys(
+    json: Json = None, quick: Quick = False, threads: Threads = None, save_model: Save = None
+) -> None:
+    """Nb, Mo, Ta, W and three solid solutions in one model, no option given."""
+    _accuracy(accuracy_runs.alloys, quick, threads, save_model, json)
+
+
+@accuracy_app.command("rmd17")
+def accuracy_rmd17(
+    molecule: Annotated[str, typer.Argument(help="ethanol or aspirin")],
+    json: Json = None,
+    quick: Quick = False,
+    threads: Threads = None,
+    save_model: Save = None,
+) -> None:
+    """A molecule of rMD17, 1000 training structures, no option given."""
+    if molecule not in accuracy_runs.MOLECULES:
+        raise typer.BadParameter(f"{molecule!r}: give one of {', '.join(accuracy_runs.MOLECULES)}")
+    save = None if save_model is None else str(save_model)
+    _finish(_named(accuracy_runs.molecule(molecule, quick, thread_count(threads), save)), json)
+
+
+def _accuracy(run: Run, quick: bool, threads: int | None, save: Path | None, json: Path | None) -> None:
+    _finish(_named(run(quick, thread_count(threads), None if save is None else str(save))), json)
+
+
+def _named(record: Record) -> Record:
+    return replace(record, command=_command())
+
+
+@app.command("nve")
+def nve(json: Json = None, quick: Quick = False, threads: Threads = None, model: Model = None) -> None:
+    """Energy drift of 216 silicon atoms over 10 ps."""
+    _finish(_named(run_nve(quick, thread_count(threads), None if model is None else str(model))), json)
+
+
+@app.command("speed")
+def speed(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """SOAP and GAP beside the installed peers; one thread and two unless --threads is given."""
+    _finish(_named(run_speed(quick, (1, 2) if threads is None else (threads,))), json)
+
+
+@app.command("startup")
+def startup(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Seconds to the first answer of a new process."""
+    _finish(_named(run_startup(quick, thread_count(threads))), json)
+
+
+@app.command("scaling")
+def scaling(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Cost and memory from a thousand to a million atoms."""
+    _finish(_named(run_scaling(quick, thread_count(threads))), json)
+
+
+@app.command("fit-memory")
+def fit_memory(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Memory of a fit with the number of structures."""
+    _finish(_named(fit_cost.fit_memory(quick, thread_count(threads))), json)
+
+
+@app.command("fit-ratio")
+def fit_ratio(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """A fit beside QUIP's gap_fit."""
+    _finish(_named(fit_cost.fit_ratio(quick, thread_count(threads))), json)
+
+
+@app.command("smoke")
+def smoke(json: Json = None, threads: Threads = None) -> None:
+    """Tiny sizes, every answer against an oracle; for continuous integration."""
+    _finish(_named(run_smoke(thread_count(threads))), json)
+
+
+@app.command("all")
+def run_all(results: Annotated[Path, typer.Option(help="Folder of the JSON files.")] = pages.RESULTS) -> None:
+    """Every benchmark at full size, each in its process; what fails is named at the end."""
+    failed = []
+    for command in COMMANDS:
+        words = command.split()
+        path = results / f"{'-'.join(words)}.json"
+        print(f"==> {command}", flush=True)
+        done = subprocess.run([sys.executable, "-m", "benchmarks", *words, "--json", str(path)], check=False)
+        if done.returncode != 0:
+            failed.append(command)
+    if failed:
+        raise SystemExit(f"did not finish: {', '.join(failed)}")
+
+
+@app.command("docs")
+def docs(results: Annotated[Path, typer.Option(help="Folder of the JSON files.")] = pages.RESULTS) -> None:
+    """Write the saved runs into docs/performance.md and docs/accuracy.md."""
+    for path in pages.update_pages(results):
+        print(f"wrote {path}")
+
+
+def main() -> None:
+    """Run a command; what is missing or wrong is one line and a status."""
+    try:
+        app()
+    except (MissingData, PeerMissing) as error:
+        raise SystemExit(f"skipped: {error}") from None
+    except (Disagreement, ChildFailed, ValueError) as error:
+        raise SystemExit(f"failed: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
