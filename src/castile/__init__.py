@@ -15,6 +15,8 @@ _HOMES = {
     "GAP": "castile.potentials.gap",
     "Prediction": "castile.potentials.prediction",
     "load": "castile.potentials.gap",
+    "import_gap": "castile.potentials.quip_import",
+    "export_gap": "castile.potentials.quip_export",
     "StructureSource": "castile.structures",
     "LabelKeys": "castile.structures",
     "evaluate": "castile.evaluation",
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from castile.evaluation import evaluate
     from castile.potentials.gap import GAP, load
     from castile.potentials.prediction import Prediction
+    from castile.potentials.quip_export import export_gap
+    from castile.potentials.quip_import import import_gap
     from castile.structures import LabelKeys, StructureSource
 
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from castile.cli import demo, describe, evaluate, fit, info, predict, simulate
+from castile.cli import demo, describe, evaluate, fit, info, predict, quip, simulate
 from castile.errors import CastileError
 
-GROUPS = (demo, fit, evaluate, predict, simulate, describe, info)
+GROUPS = (demo, fit, evaluate, predict, simulate, describe, info, quip)
 
 
 class CommandGroup(TyperGroup):

@@ -88,7 +88,8 @@ class ParameterString:
             ) from None
         if count is not None and len(numbers) != count:
             raise InputError(
-                f"{name} has {len(numbers)} entries but {count} are announced in the QUIP string '{self.text}'"
+                f"{name} has {len(numbers)} entries but {count} are announced in the QUIP string "
+                f"'{self.text}'"
             )
         return numbers
 

@@ -179,7 +179,8 @@ def _read_init_args(path: Path, root: ElementTree.Element) -> tuple[str, bool]:
     cores = [string for string in strings if string.has("glue")]
     if len(gaps) != 1 or len(cores) != 1:
         raise InputError(
-            f"{path}: the sum of '{parts[0]}' and '{parts[1]}' is not supported; the only core that can be imported "
+            f"{path}: the sum of '{parts[0]}' and '{parts[1]}' is not supported; the only core that can be "
+            "imported "
             "is IP Glue"
         )
     extra = cores[0].unknown(("ip", "glue", "label"))
@@ -252,12 +253,14 @@ def _read_sparse_file(where: str, path: Path, checksum: str | None, n_sparse: in
         content = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{where}: the sparse points in {path} cannot be read ({error.strerror}); put the file beside the XML file"
+            f"{where}: the sparse points in {path} cannot be read ({error.strerror}); put the file beside "
+            "the XML file"
         ) from None
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if checksum and checksum.strip() != digest:
         raise InputError(
-            f"{where}: {path} has the MD5 sum {digest}, the XML file says {checksum}; it belongs to another model or is damaged"
+            f"{where}: {path} has the MD5 sum {digest}, the XML file says {checksum}; it belongs to "
+            "another model or is damaged"
         )
     try:
         values = np.array(content.split(), dtype=np.float64)
@@ -265,7 +268,8 @@ def _read_sparse_file(where: str, path: Path, checksum: str | None, n_sparse: in
         values = np.array([quip_float(word) for word in content.decode().split()])
     if values.size != n_sparse * dimensions:
         raise InputError(
-            f"{where}: {path} holds {values.size} numbers; {n_sparse} points of {dimensions} components need {n_sparse * dimensions}"
+            f"{where}: {path} holds {values.size} numbers; {n_sparse} points of {dimensions} components "
+            f"need {n_sparse * dimensions}"
         )
     return values.reshape(n_sparse, dimensions)
 

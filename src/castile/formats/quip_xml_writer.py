@@ -15,7 +15,8 @@ _LARGEST_SLOPE = "1.0e50"
 def write_quip_xml(path: str | Path, potential: QuipPotential) -> list[Path]:
     """Write the XML file and the sparse-point files; return all paths, the XML file last.
 
-    Old files of these names are replaced. The XML file is written last, so that a complete XML file names complete files.
+    Old files of these names are replaced. The XML file is written last, so that a complete XML file names
+    complete files.
     """
     path = Path(path)
     root = ElementTree.Element(potential.label)

@@ -49,7 +49,7 @@ class ScalarKernel:
         return len(self.theta) // 2 + 3
 
     def values(self, x: Array, points: Array) -> tuple[Array, Array]:
-        """Return k (n, n_sparse) and its derivative with respect to x (n, n_sparse), for one feature (d = 1)."""
+        """Return k (n, n_sparse) and its derivative by x (n, n_sparse), for one feature (d = 1)."""
         scaled = (x[:, None] - points[None, :]) / self.theta[0]
         if self.form == SQUARED_EXPONENTIAL:
             shape = np.exp(-0.5 * scaled**2)

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 class ExtrapolatedSpline:
-    """Cubic spline with given end slopes (None: zero second derivative) that goes on linearly outside its knots."""
+    """Cubic spline with given end slopes (None: zero second derivative), linear outside its knots."""
 
     def __init__(self, x: Array, y: Array, first_slope: float | None, last_slope: float | None) -> None:
         ends = [

@@ -1,4 +1,4 @@
-"""A potential that another program fitted: it predicts and is saved like a fitted one, but holds no training labels."""
+"""A potential that another program fitted: it predicts like any other, but holds no training labels."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,8 @@ class ImportedModel:
     def refusal(self, wanted: str) -> str:
         """Return why something that needs the fit cannot be had."""
         return (
-            f"this model was imported from {self.origin.program} ({self.origin.file}); it holds no training labels, so "
+            f"this model was imported from {self.origin.program} ({self.origin.file}); it holds no "
+            "training labels, so "
             f"{wanted} is not possible: fit a new model to the data"
         )
 

@@ -1,4 +1,4 @@
-"""QUIP's ``distance_2b`` block: a kernel of powers of the distance, times a cutoff function and an optional tail."""
+"""QUIP's ``distance_2b`` block: a kernel of the distance, times a cutoff function and an optional tail."""
 
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar
@@ -18,15 +18,25 @@ ANY = 0
 _POWERS = 6
 _SHORTEST = 0.4
 _COARSEST, _MOST_INTERVALS = 0.05, 40_000
-_VALUE_TOLERANCE, _SLOPE_TOLERANCE = 1e-11, 1e-9
+_VALUE_TOLERANCE, _SLOPE_TOLERANCE, _ROUNDING = 1e-11, 1e-9, 4e-16
 _BLOCK = 4096
+_NODES, _CHECKS = np.array([0.0, 0.5, 1.0]), np.array([0.13, 0.3, 0.61, 0.85])
+_HERMITE = np.linalg.inv(
+    np.concatenate(
+        [
+            np.vander(_NODES, _POWERS, increasing=True),
+            np.pad(np.vander(_NODES, _POWERS - 1, increasing=True) * np.arange(1, _POWERS), ((0, 0), (1, 0))),
+        ]
+    )
+)
+"""Coefficients of the quintic with given values and slopes at the nodes."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """Quintic polynomials of a pair potential between start and cutoff, or the reason (a coarse error) for none."""
+    """Quintic polynomials of a pair potential between start and cutoff, Angstrom."""
 
     coefficients: Array
     start: float
@@ -167,32 +177,36 @@ class QuipPairTerm:
         return table
 
     def _build_table(self, weights: Array) -> PairTable | None:
+        """Return a Hermite table, its step halved until it is exact to the tolerance or to rounding."""
         width, cutoff = self.envelope.width, self.cutoff
+        noise = _ROUNDING * float(np.abs(weights).sum()) * (self.kernel.delta**2 + self.kernel.f0**2)
         step = width / np.ceil(width / _COARSEST)
-        nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_POWERS) + 0.5) / _POWERS)
-        fit = np.linalg.inv(np.vander(nodes, increasing=True))
         while (n_intervals := int((cutoff - min(_SHORTEST, 0.5 * cutoff)) / step + 1e-9)) <= _MOST_INTERVALS:
             start = cutoff - n_intervals * step
             lower = start + step * np.arange(n_intervals)
-            value = self.potential((lower[:, None] + step * nodes).ravel(), weights)[0]
-            coefficients = value.reshape(n_intervals, _POWERS) @ fit.T
-            if self._is_exact(coefficients, lower, step, weights):
+            value, slope = self._on_intervals(lower, step, _NODES, weights)
+            coefficients = np.concatenate([value, step * slope], axis=1) @ _HERMITE.T
+            value_error, slope_error = self._table_errors(coefficients, lower, step, weights)
+            if value_error < _VALUE_TOLERANCE + noise and slope_error < _SLOPE_TOLERANCE + 3.0 * noise / step:
                 return PairTable(coefficients[None], start, step)
             step *= 0.5
         return None
 
-    def _is_exact(self, coefficients: Array, lower: Array, step: float, weights: Array) -> bool:
-        checks = np.array([0.0, 0.13, 0.4, 0.77, 1.0])
-        radii = (lower[:, None] + step * checks).ravel()
-        value, slope = self.potential(radii, weights)
-        powers = np.vander(checks, _POWERS, increasing=True)
-        falling = np.arange(1, _POWERS)
-        slopes = (coefficients[:, 1:] * falling) @ powers[:, :-1].T / step
-        scale = max(1.0, float(np.abs(weights).max(initial=0.0)) * self.kernel.delta**2 * 1e-3)
-        return bool(
-            np.abs(coefficients @ powers.T - value.reshape(len(lower), -1)).max() < _VALUE_TOLERANCE * scale
-            and np.abs(slopes - slope.reshape(len(lower), -1)).max() < _SLOPE_TOLERANCE * scale
-        )
+    def _on_intervals(
+        self, lower: Array, step: float, fractions: Array, weights: Array
+    ) -> tuple[Array, Array]:
+        """Return V and V' at these fractions of each interval, (n_intervals, n_fractions)."""
+        value, slope = self.potential((lower[:, None] + step * fractions).ravel(), weights)
+        return value.reshape(len(lower), -1), slope.reshape(len(lower), -1)
+
+    def _table_errors(
+        self, coefficients: Array, lower: Array, step: float, weights: Array
+    ) -> tuple[float, float]:
+        value, slope = self._on_intervals(lower, step, _CHECKS, weights)
+        powers = np.vander(_CHECKS, _POWERS, increasing=True)
+        slopes = (coefficients[:, 1:] * np.arange(1, _POWERS)) @ powers[:, :-1].T / step
+        value_error = np.abs(coefficients @ powers.T - value).max()
+        return float(value_error), float(np.abs(slopes - slope).max())
 
     def store(self) -> StoredTerm:
         """Return the term without its weights."""

@@ -1,4 +1,4 @@
-"""QUIP's ``soap`` block: sparse points shared by all centres, density channels and central atoms by QUIP's rules."""
+"""QUIP's ``soap`` block: sparse points that all its centres share, central atoms by QUIP's rules."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

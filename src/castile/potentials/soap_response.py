@@ -1,4 +1,4 @@
-"""Energies, forces and virial of SOAP kernels: the path that all SOAP terms take, chunk by chunk of centres."""
+"""Energies, forces and virial of SOAP kernels: the path of all SOAP terms, chunk by chunk of centres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Piece:
-    """Centres begin:end and what they are compared with: sparse points (n_sparse, n_features), weights (n_sparse,)."""
+    """Centres begin:end, their sparse points (n_sparse, n_features) and weights (n_sparse,)."""
 
     begin: int
     end: int

@@ -10,6 +10,7 @@ from castile.evaluation.tables import Table, format_number
 from castile.formats import read_model_file
 from castile.potentials.fit_report import FitReport
 from castile.potentials.gap import load
+from castile.potentials.imported import ImportedModel
 from castile.potentials.settings import FitSettings
 from castile.report.fit_tables import (
     amplitude_table,
@@ -21,6 +22,7 @@ from castile.report.fit_tables import (
     reasons_table,
     settings_table,
 )
+from castile.report.imported_summary import ImportedSummary
 from castile.report.settings_rows import settings_values
 
 _UNIT_NAMES = {
@@ -118,7 +120,7 @@ class ModelSummary:
         return values
 
 
-def summarize_model(path: str | os.PathLike[str]) -> ModelSummary:
+def summarize_model(path: str | os.PathLike[str]) -> ModelSummary | ImportedSummary:
     """Read a model file, verify it, and return what it says about itself.
 
     Raises:
@@ -128,6 +130,8 @@ def summarize_model(path: str | os.PathLike[str]) -> ModelSummary:
     source = Path(path)
     content = read_model_file(source)
     model = load(source)
+    if isinstance(model.outcome_, ImportedModel):
+        return ImportedSummary(source, source.stat().st_size, content, model.outcome_)
     return ModelSummary(
         path=source,
         n_bytes=source.stat().st_size,
