@@ -26,7 +26,6 @@ from castile.potentials.quip_pair_term import QuipPairTerm
 from castile.potentials.quip_soap_term import QuipSoapTerm
 from castile.potentials.quip_triplet_term import QuipTripletTerm
 from castile.potentials.soap_term import SoapTerm
-from castile.potentials.stored_term import PredictingTerm
 
 CU, AU = 29, 79
 CUTOFF = 3.93
@@ -215,15 +214,3 @@ def part_examples() -> dict[str, PartModel]:
         for cls, build in EXAMPLES.items()
         for name, model in build().items()
     }
-
-
-__all__ = [
-    "EXAMPLES",
-    "PredictingTerm",
-    "alloy_set",
-    "copper_set",
-    "labelled",
-    "metal",
-    "part_examples",
-    "structures",
-]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from castile.errors import InputError
 
 Positive = Annotated[float, Field(gt=0.0)]
+_BRANCHES = ("int", "constrained-int", "RadialScalingSettings")
 
 
 class _Section(BaseModel):
@@ -79,6 +80,14 @@ class CompositionSettings(_Section):
     energies: dict[str, float] = Field(
         default_factory=dict, description="eV per element, for method = 'given'"
     )
+
+    @model_validator(mode="after")
+    def _energies_are_used(self) -> "CompositionSettings":
+        if self.energies and self.method not in ("auto", "given"):
+            raise ValueError(
+                f"energies are given, but method = {self.method!r} does not use them; leave out one of them"
+            )
+        return self
 
 
 class CoreSettings(_Section):
@@ -156,12 +165,33 @@ def parse_settings(values: dict[str, Any], source: str) -> FitSettings:
         return FitSettings.model_validate(values)
     except ValidationError as error:
         problems = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))
+        for problem in _relevant(error):
+            key = ".".join(str(part) for part in problem["loc"] if not _is_branch(part))
             given = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
             message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
             problems.append(f"{key}{given}: {message}")
         raise InputError(f"{source}: " + "; ".join(problems)) from None
+
+
+def _is_branch(part: int | str) -> bool:
+    """Whether a part of a location names a branch of a union and not a key."""
+    return str(part).startswith(("tuple[", "literal[", "function-")) or part in _BRANCHES
+
+
+def _relevant(error: ValidationError) -> list[Any]:
+    """Return the problems without those of union branches that the value was not meant for."""
+    problems: list[Any] = list(error.errors())
+    for literal in [p for p in problems if str(p["loc"][-1:]).startswith(('("literal[', "('literal["))]:
+        path = literal["loc"][:-1]
+        others = [p for p in problems if p is not literal and p["loc"][: len(path)] == path]
+        meant = [p for p in others if len(p["loc"]) > len(path) + 1 or not _wrong_type(p)]
+        dropped = [literal] if meant else others
+        problems = [p for p in problems if all(p is not other for other in dropped)]
+    return problems
+
+
+def _wrong_type(problem: Any) -> bool:
+    return str(problem["type"]).endswith(("_type", "_parsing"))
 
 
 def read_settings(path: str | Path) -> FitSettings:
