@@ -1,0 +1,78 @@
+"""Compiled kernels: the line while they compile, where they are kept, and how long the first energy takes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import castile.numerics
+
+SOAP = (
+    "import time, castile; from ase import Atoms;"
+    "d = castile.SOAP(cutoff=3.0, n_max=2, l_max=1, threads=1);"
+    "d.fit_transform(Atoms('H2', [[0, 0, 0], [0, 0, 0.8]])); print('done')"
+)
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    cleared = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA")}
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=True,
+        env={**cleared, **environment},
+    )  # fmt: skip
+
+
+def test_it_says_once_that_it_compiles_and_only_then(tmp_path: Path) -> None:
+    cold = run(SOAP, NUMBA_CACHE_DIR=str(tmp_path))
+    assert cold.stdout == "done\n"
+    assert cold.stderr.count("compiling") == 1
+    assert cold.stderr.count("\n") == 1
+    warm = run(SOAP, NUMBA_CACHE_DIR=str(tmp_path))
+    assert warm.stderr == ""
+
+
+@pytest.mark.parametrize("home", ["writable", "missing"])
+def test_a_package_that_cannot_be_written(tmp_path: Path, home: str) -> None:
+    """A file where the folder of compiled kernels would be stops even the superuser from writing there."""
+    package = tmp_path / "site" / "castile"
+    shutil.copytree(Path(castile.numerics.__file__).parent, package / "numerics", ignore=_no_caches)
+    (package / "__init__.py").write_text("")
+    (package / "numerics" / "__pycache__").write_text("in the way")
+    script = (
+        "import numpy as np, castile.numerics;"
+        "from castile.numerics.kernel_powers import raise_dots;"
+        "a = np.full((1, 1), 0.5); b = a.copy(); raise_dots(a, 3.0, b); print(castile.__file__, b[0, 0])"
+    )
+    folder = tmp_path / "home"
+    if home == "writable":
+        folder.mkdir()
+    else:
+        folder.write_text("no folder")
+    done = run(
+        script, PYTHONPATH=str(tmp_path / "site"), HOME=str(folder), XDG_CACHE_HOME=str(folder / "cache"),
+        TMPDIR=str(tmp_path),
+    )  # fmt: skip
+    assert done.stdout == f"{package / '__init__.py'} 0.25\n"
+    if home == "writable":
+        assert list(folder.rglob("*.nbi"))
+        assert "NUMBA_CACHE_DIR" not in done.stderr
+    else:
+        assert "set NUMBA_CACHE_DIR" in done.stderr
+        assert list(tmp_path.glob("castile-kernels-*"))
+
+
+def _no_caches(folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if name == "__pycache__"}
+
+
+def test_import_is_quick_and_loads_nothing_heavy() -> None:
+    script = (
+        "import time; t = time.perf_counter(); import castile, sys; t = time.perf_counter() - t;"
+        "print(t, [m for m in ('numba', 'numpy', 'ase', 'matplotlib', 'torch') if m in sys.modules])"
+    )
+    seconds, loaded = run(script).stdout.strip().split(" ", 1)
+    assert float(seconds) < 1.0
+    assert loaded == "[]"
