@@ -13,6 +13,7 @@ from benchmarks import accuracy as accuracy_runs
 from benchmarks import fit_cost, pages
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
+from benchmarks.machine import busy_note, describe_machine
 from benchmarks.nve import nve as run_nve
 from benchmarks.peers import PeerMissing
 from benchmarks.records import Record, print_record, write_record
@@ -35,6 +36,7 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Default: all cor
 Model = Annotated[Path | None, typer.Option("--model", help="A .castile file instead of a fit.", exists=True)]
 Save = Annotated[Path | None, typer.Option("--save-model", help="Keep the fitted model.", dir_okay=False)]
 
+MACHINE = describe_machine()
 Run = Callable[[bool, int, str | None], Record]
 
 COMMANDS = (
@@ -111,7 +113,11 @@ def _accuracy(run: Run, quick: bool, threads: int | None, save: Path | None, jso
 
 
 def _named(record: Record) -> Record:
-    return replace(record, command=_command())
+    """Add what only the command knows: its name, and the machine as it was before the benchmark loaded it."""
+    notes = (
+        record.notes if record.name.startswith(("accuracy", "smoke")) else record.notes + busy_note(MACHINE)
+    )
+    return replace(record, command=_command(), machine=MACHINE, notes=notes)
 
 
 @app.command("nve")

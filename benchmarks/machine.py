@@ -3,8 +3,12 @@
 import os
 import platform
 import re
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+
+import numpy as np  # noqa: F401  (loads the BLAS that is described)
+from threadpoolctl import threadpool_info
 
 PACKAGES = (
     "castile", "numpy", "scipy", "numba", "llvmlite", "ase", "vesin", "scikit-learn",
@@ -21,7 +25,20 @@ def describe_machine() -> dict[str, str | int | float]:
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "blas": _blas(),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
     }
+
+
+def busy_note(machine: Mapping[str, str | int | float]) -> tuple[str, ...]:
+    """A warning when other processes were busy before the benchmark began."""
+    load = float(machine["load_before"])
+    if load < 0.3 * int(machine["cores"]):
+        return ()
+    return (
+        f"the machine was busy (load average {load:g} on {machine['cores']} cores before the start): "
+        "wall times are those of a shared machine",
+    )
 
 
 def package_versions() -> dict[str, str]:
@@ -33,6 +50,15 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _blas() -> str:
+    """Library of the matrix products, and the processor family whose kernels it chose."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            name, version = library["internal_api"], library.get("version") or ""
+            return f"{name} {version} with kernels for {library.get('architecture', 'an unknown processor')}"
+    return "unknown"
 
 
 def _processor() -> str:

@@ -66,7 +66,8 @@ def markdown(record: Record | None) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     parts.append(
         f"`{record.command}`, {record.date}, {machine['processor']}, {machine['cores']} cores, "
-        f"{machine['memory_gb']:g} GB, {machine['system']}, Python {machine['python']}; {versions}.\n"
+        f"{machine['memory_gb']:g} GB, {machine['system']}, Python {machine['python']}; "
+        f"{machine['blas']}; {versions}.\n"
     )
     return "\n".join(parts)
 

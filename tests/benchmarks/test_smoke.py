@@ -19,7 +19,7 @@ from benchmarks.systems import smoke_systems, speed_systems
 from rich.console import Console
 
 import castile
-from benchmarks import data, pages, smoke, timing
+from benchmarks import data, machine, pages, smoke, timing
 
 RECORD = Record(
     "example",
@@ -192,6 +192,18 @@ def test_pages_have_a_block_for_every_benchmark_and_no_other() -> None:
     text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages.PAGES)
     blocks = {match["name"] for match in pages._BLOCK.finditer(text)}
     assert blocks == {command.replace(" ", "-") for command in COMMANDS}
+
+
+def test_busy_machine_is_mentioned() -> None:
+    assert machine.busy_note({"load_before": 0.1, "cores": 2}) == ()
+    (note,) = machine.busy_note({"load_before": 3.25, "cores": 2})
+    assert "load average 3.25 on 2 cores" in note
+
+
+def test_machine_names_the_kernels_of_its_matrix_products() -> None:
+    described = machine.describe_machine()
+    assert "with kernels for" in described["blas"]
+    assert described["cores"] >= 1
 
 
 def test_missing_data_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
