@@ -13,6 +13,10 @@ class FitError(CastileError):
     """A fit that cannot be carried out with the given data and settings."""
 
 
+class NotFittedError(CastileError, ValueError, AttributeError):
+    """A model that is used before it was fitted."""
+
+
 class ModelFileError(CastileError):
     """A model file that is truncated, edited, of a newer version, or not a Castile model."""
 

@@ -7,31 +7,41 @@ import sys
 from pathlib import Path
 
 import pytest
+from ase import Atoms
 
+import castile
 import castile.numerics
 
-SOAP = (
-    "import time, castile; from ase import Atoms;"
-    "d = castile.SOAP(cutoff=3.0, n_max=2, l_max=1, threads=1);"
-    "d.fit_transform(Atoms('H2', [[0, 0, 0], [0, 0, 0.8]])); print('done')"
-)
+FIRST_ENERGY = """
+import sys, time
+import castile
+from ase import Atoms
+energy = castile.load(sys.argv[1], verify=False).predict(Atoms("Cu2", [[0, 0, 0], [2.5, 0, 0]])).energy
+print(time.process_time())
+"""
 
 
-def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     cleared = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA")}
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=True,
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=240, check=True,
         env={**cleared, **environment},
     )  # fmt: skip
 
 
-def test_it_says_once_that_it_compiles_and_only_then(tmp_path: Path) -> None:
-    cold = run(SOAP, NUMBA_CACHE_DIR=str(tmp_path))
-    assert cold.stdout == "done\n"
-    assert cold.stderr.count("compiling") == 1
-    assert cold.stderr.count("\n") == 1
-    warm = run(SOAP, NUMBA_CACHE_DIR=str(tmp_path))
+def test_the_first_energy_of_a_process(tmp_path: Path) -> None:
+    """One line while the kernels compile, and none afterwards; the processor time of either."""
+    atoms = Atoms("Cu2", [[0, 0, 0], [2.4, 0, 0]])
+    atoms.info["energy"] = 1.0
+    model = tmp_path / "m.castile"
+    castile.GAP(cutoff=4.0, n_max=3, l_max=2, threads=1).fit(atoms).save(model)
+    folder = str(tmp_path / "kernels")
+    cold = run(FIRST_ENERGY, str(model), NUMBA_CACHE_DIR=folder)
+    assert cold.stderr.count("compiling") == cold.stderr.count("\n") == 1
+    warm = run(FIRST_ENERGY, str(model), NUMBA_CACHE_DIR=folder)
     assert warm.stderr == ""
+    assert float(cold.stdout) < 30.0
+    assert float(warm.stdout) < 2.5
 
 
 @pytest.mark.parametrize("home", ["writable", "missing"])

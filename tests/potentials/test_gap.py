@@ -7,10 +7,9 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 
 import castile
-from castile.errors import FitError, InputError, ModelFileError
+from castile.errors import FitError, InputError, ModelFileError, NotFittedError
 from castile.potentials.fit_report import FitReport
 from potentials.examples import alloy_set, copper_set, labelled, metal
 
@@ -379,3 +378,6 @@ def test_scikit_learn_can_clone_it(copper: castile.GAP) -> None:
     copy = clone(castile.GAP(cutoff=4.0, memory=2.0))
     assert copy.get_params()["cutoff"] == 4.0
     assert copy.get_params()["memory"] == 2.0
+    assert repr(copy.set_params(memory=None)) == "GAP(cutoff=4.0)"
+    with pytest.raises(ValueError, match="no argument 'cutof'"):
+        copy.set_params(cutof=4.0)

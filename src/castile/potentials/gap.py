@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 
-from castile.errors import InputError
+from castile.errors import InputError, NotFittedError
 from castile.execution.threads import map_chunks
 from castile.potentials.calculator import CastileCalculator
 from castile.potentials.fit import FitOutcome, fit_potential, refit_potential, update_potential
@@ -16,6 +14,7 @@ from castile.potentials.fit_report import FitReport
 from castile.potentials.imported import ImportedModel
 from castile.potentials.model import PotentialModel
 from castile.potentials.model_io import read_potential, write_potential
+from castile.potentials.parameters import Parameters
 from castile.potentials.plan import FitPlan
 from castile.potentials.prediction import Prediction
 from castile.potentials.settings import (
@@ -45,7 +44,7 @@ _SOAP_ARGUMENTS = (
 )
 
 
-class GAP(BaseEstimator):
+class GAP(Parameters):
     """Gaussian approximation potential: composition + core repulsion + pair terms + SOAP terms.
 
     E = sum_i e_0(Z_i) + sum_bonds ZBL(r) + sum_terms k(x) w, with the kernel delta^2 (p . p')^zeta of SOAP
