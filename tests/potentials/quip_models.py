@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.io import write
 
@@ -19,30 +20,31 @@ from castile.potentials.prediction import Prediction
 REASON = "QUIP is not installed; pip install 'castile[peers]' brings quippy and gap_fit"
 LABEL = "GAP_test"
 
-SOAP = "soap n_max=4 l_max=3 atom_sigma=0.5 zeta=4 n_sparse=12 sparse_method=cur_points covariance_type=dot_product"
+POINTS = "n_sparse=12 sparse_method=cur_points covariance_type=dot_product"
+SOAP = f"soap n_max=4 l_max=3 atom_sigma=0.5 {POINTS}"
 PAIR = "distance_2b n_sparse=10 sparse_method=uniform"
 TRIPLET = "angle_3b n_sparse=15 sparse_method=random add_species=F"
 
 TRAINED = {
     "soap and pairs, templates expanded": (
-        f"{SOAP} cutoff=4.0 delta=0.3 covariance_sigma0=0.2 : "
+        f"{SOAP} zeta=4 cutoff=4.0 delta=0.3 covariance_sigma0=0.2 : "
         f"{PAIR} cutoff=4.5 delta=1.0 theta_uniform=0.8 covariance_type=ard_se f0=0.7"
     ),
     "broken zeta, decay, not normalised, PP, angles": (
-        "soap n_max=4 l_max=3 atom_sigma=0.5 zeta=2.5 n_sparse=12 sparse_method=cur_points "
-        "covariance_type=dot_product cutoff=4.0 cutoff_dexp=2 cutoff_scale=3.0 cutoff_rate=0.7 delta=0.3 "
+        f"{SOAP} zeta=2.5 cutoff=4.0 cutoff_dexp=2 cutoff_scale=3.0 cutoff_rate=0.7 delta=0.3 "
         "central_weight=0.5 n_species=2 species_Z={{47 29}} central_reference_all_species=T normalise=F add_species=F : "
         f"{PAIR} cutoff=4.5 delta=1.0 theta_uniform=2.0 covariance_type=pp add_species=F : "
         f"{TRIPLET} cutoff=3.5 delta=0.5 theta_fac=0.5 covariance_type=ard_se Z_center=29 Z1=29 Z2=47 : "
         f"{TRIPLET} cutoff=3.2 delta=0.5 theta_uniform=4.0 covariance_type=pp"
     ),
     "exponents, tail, wildcard, soap of few neighbours": (
-        f"{PAIR} cutoff=4.5 delta=1.0 theta_fac=0.5 n_exponents=2 exponents={{{{-1 -3}}}} covariance_type=ard_se "
-        "add_species=F tail_exponent=2 tail_range=0.8 : "
-        f"{PAIR} Z1=47 cutoff=4.0 exponents={{{{-6}}}} delta=1.0 theta_uniform=0.001 covariance_type=ard_se add_species=F : "
-        f"{SOAP} cutoff=3.8 delta=0.3 Z=29 species_Z=47 add_species=F : "
-        f"{SOAP} cutoff=3.8 delta=0.3 n_Z=2 Z={{{{29 47}}}} n_species=2 species_Z={{{{29 47}}}} basis_error_exponent=8 "
-        "add_species=F"
+        f"{PAIR} cutoff=4.5 delta=1.0 theta_fac=0.5 n_exponents=2 exponents={{{{-1 -3}}}} add_species=F "
+        "covariance_type=ard_se tail_exponent=2 tail_range=0.8 : "
+        f"{PAIR} Z1=47 cutoff=4.0 n_exponents=1 exponents={{{{-6}}}} delta=1.0 theta_uniform=0.001 "
+        "covariance_type=ard_se add_species=F : "
+        f"{SOAP} zeta=4 cutoff=3.8 delta=0.3 Z=29 n_species=1 species_Z=47 add_species=F : "
+        f"{SOAP} zeta=4 cutoff=3.8 delta=0.3 n_Z=2 Z={{{{29 47}}}} n_species=2 species_Z={{{{29 47}}}} "
+        "basis_error_exponent=8 add_species=F"
     ),
 }
 """Descriptors that gap_fit is given."""
@@ -121,7 +123,9 @@ def structures(first: str = "Cu", second: str = "Ag", lattice: float = 3.8) -> d
     slab = crystal.copy()
     slab.pbc = (True, True, False)
     slab.center(vacuum=8.0, axis=2)
-    close = np.array([[0, 0, 0], [1.9, 0.2, 0.1], [0.3, 2.1, -0.2], [1.4, 1.2, 1.9], [-1.5, 0.4, 1.2], [3.4, 1.3, 0.2]])
+    close = np.array(
+        [[0, 0, 0], [1.9, 0.2, 0.1], [0.3, 2.1, -0.2], [1.4, 1.2, 1.9], [-1.5, 0.4, 1.2], [3.4, 1.3, 0.2]]
+    )
     return {
         "crystal": crystal,
         "strained": strained,
@@ -132,21 +136,25 @@ def structures(first: str = "Cu", second: str = "Ag", lattice: float = 3.8) -> d
     }
 
 
-def quippy_prediction(path: Path, atoms: Atoms, arguments: str = "") -> Prediction:
-    """What quippy predicts with an XML file."""
+def quippy_calculator(path: Path, arguments: str = "") -> Calculator:
+    """Return quippy's calculator of an XML file; skips the test where quippy is not installed."""
     potential = pytest.importorskip("quippy.potential", reason=REASON)
+    return potential.Potential(arguments, param_filename=str(path))
+
+
+def quippy_prediction(calculator: Calculator, atoms: Atoms) -> Prediction:
+    """Return what quippy's calculator predicts."""
     work = atoms.copy()
-    work.calc = potential.Potential(arguments, param_filename=str(path))
+    work.calc = calculator
     stress = work.get_stress() if atoms.pbc.all() else None
-    energies = work.calc.get_potential_energies(work)
-    return Prediction(work.get_potential_energy(), energies, work.get_forces(), stress)
+    energies = np.array(calculator.get_potential_energies(work))
+    return Prediction(work.get_potential_energy(), energies, np.array(work.get_forces()), stress)
 
 
 def deviation(found: Prediction, expected: Prediction) -> Deviation:
-    """Largest differences; the stress counts where the expected one is there."""
+    """Largest differences; the stress counts where both have one."""
     stress = 0.0
-    if expected.stress is not None:
-        assert found.stress is not None
+    if expected.stress is not None and found.stress is not None:
         stress = float(np.abs(found.stress - expected.stress).max())
     return Deviation(
         abs(found.energy - expected.energy),

@@ -141,13 +141,13 @@ def refuse_unknown(block: QuipCoordinates, known: Iterable[str]) -> None:
 def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
     string = block.descriptor
     if kind == "distance_nb":
-        refuse_unknown(block, _NB_KEYS)
         if string.whole("order") != 2 or not string.flag("compact_clusters", False):
             raise InputError(
                 f"distance_Nb with order={string.whole('order')} and compact_clusters="
                 f"{string.text_of('compact_clusters', 'F')} is not supported, only order=2 with "
                 "compact_clusters=T"
             )
+        refuse_unknown(block, _NB_KEYS)
         first, second = string.integers("Z", (), 2)
         exponents: tuple[float, ...] = (1.0,)
     else:
