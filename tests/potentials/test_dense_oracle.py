@@ -48,7 +48,8 @@ class Functionals:
 def test_sparse_gap_is_the_exact_process(with_forces: bool) -> None:
     *train, test = clusters(5)
     mean = float(np.mean([a.get_potential_energy() / len(a) for a in train]))
-    settings = {"jitter": 1e-12, "use_forces": with_forces, "use_stress": False}
+    soap_term = {"radial_scaling": "none", "cutoff_function": "smooth"}
+    settings = {"soap": [soap_term], "jitter": 1e-12, "use_forces": with_forces, "use_stress": False}
     gap = castile.GAP(
         settings, **OPTIONS, zeta=ZETA, n_sparse=32, amplitude=AMPLITUDE, radial_basis="gto", pair=False,
         core=False, composition={"Cu": mean}, energy_noise=ENERGY_NOISE, force_noise=FORCE_NOISE, threads=1,

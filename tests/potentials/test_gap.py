@@ -363,6 +363,27 @@ def test_predict_many_streams_in_order(copper: castile.GAP) -> None:
     assert energies == [copper.predict(a).energy for a in frames]
 
 
+def test_models_that_share_terms_may_predict_at_once() -> None:
+    """An updated model has the terms of the old one, and their tables, for other weights."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    old = small().fit(alloy_set(4))
+    new = small()._take(old.outcome_).update(alloy_set(8)[4:])
+    assert new.model_.terms[0] is old.model_.terms[0]
+    frames = [metal(k, "Cu2Au2") for k in range(4)]
+    expected = [[model.predict(a).energy for a in frames] for model in (old, new)]
+    assert expected[0] != expected[1]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            (pool.submit(model.predict, a), energy)
+            for _ in range(20)
+            for model, energies in zip((old, new), expected, strict=True)
+            for a, energy in zip(frames, energies, strict=True)
+        ]
+        for job, energy in jobs:
+            assert job.result(30).energy == energy
+
+
 def test_the_calculator_agrees(copper: castile.GAP) -> None:
     atoms = metal(7)
     expected = copper.predict(atoms)

@@ -2,7 +2,7 @@
 i.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -99,7 +99,8 @@ class SoapTerm:
 
         Its columns are those of the full term. A binary structure of a four-element model costs a fourth.
         """
-        present = tuple(e for e, z in enumerate(self.elements) if z in set(np.unique(numbers).tolist()))
+        found = set(np.unique(numbers).tolist())
+        present = tuple(e for e, z in enumerate(self.elements) if z in found)
         if len(present) == len(self.elements) or not present:
             return self
         views: dict[tuple[int, ...], SoapTerm] = self.__dict__.setdefault("_views", {})
@@ -224,5 +225,3 @@ def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Itera
         for begin in range(bounds[element], bounds[element + 1], CHUNK):
             yield begin, min(begin + CHUNK, int(bounds[element + 1])), element
 
-
-ProgressCallback = Callable[[float], None]
