@@ -12,12 +12,16 @@ from castile.potentials.settings import (
 )
 from castile.potentials.survey import Survey
 
-# How environments scale with the bond length, and how many sparse points pay off: see docs/theory.md, "Defaults".
-CUTOFF_IN_BONDS = 2.5
-LONGEST_CUTOFF, SHORTEST_CUTOFF = 7.0, 4.5
-SIGMA_IN_BONDS = 0.2
-POINTS_PER_ROOT_LABEL = 15.0
-MOST_SPARSE, FEWEST_SPARSE = 3000, 20
+CUTOFF_IN_BONDS, SHORTEST_CUTOFF, LONGEST_CUTOFF = 2.4, 5.0, 7.5
+WIDTH_IN_CUTOFFS = 0.4
+SIGMA = 0.5
+SCALING_IN_BONDS, SHORTEST_SCALING, SCALING_EXPONENT = 1.0, 1.5, 3.0
+N_MAX, L_MAX, ZETA = 8, 6, 3.0
+OPERATIONS = 6e12
+"""Operations that the default number of sparse points may cost: two to three minutes on two cores."""
+LABELS_PER_POINT = 4.0
+MOST_SPARSE, FEWEST_SPARSE = 6000, 20
+_EVIDENCE_PRODUCTS = 15.0
 
 
 @dataclass(frozen=True)
@@ -63,32 +67,54 @@ def _fill_soap(
     bond = survey.bond_length
     values: dict[str, object] = {}
 
-    def choose(key: str, value: object, unit: str, reason: str) -> None:
+    def choose(key: str, value: object, text: str, reason: str) -> None:
         given = getattr(term, key)
         if given is None or given == "auto":
             values[key] = value
-            notes.append(Explanation(f"{term.name}.{key}", f"{value}{unit}", reason))
+            notes.append(Explanation(f"{term.name}.{key}", text, reason))
 
     cutoff = float(np.round(np.clip(CUTOFF_IN_BONDS * bond, SHORTEST_CUTOFF, LONGEST_CUTOFF), 2))
-    choose("cutoff", cutoff, " A", f"{CUTOFF_IN_BONDS} nearest-neighbour distances of {bond:.2f} A")
-    cutoff = term.cutoff or cutoff
-    choose("cutoff_width", round(0.4 * cutoff, 2), " A", "0.4 cutoffs: far neighbours fade early")
-    sigma = float(np.round(np.clip(SIGMA_IN_BONDS * bond, 0.25, 0.6), 2))
-    choose("sigma", sigma, " A", f"{SIGMA_IN_BONDS} nearest-neighbour distances")
-    choose("n_max", 8, "", "radial detail of about the Gaussian width")
-    choose("l_max", 6, "", "angular detail of about 30 degrees")
-    choose("zeta", 4.0, "", "sharpens the kernel to many-body correlations")
-    choose("radial_scaling", "none", "", "")
-    choose("channels", "elements", "", "one density per element")
-    n_sparse = int(np.clip(POINTS_PER_ROOT_LABEL * np.sqrt(n_labels), FEWEST_SPARSE, MOST_SPARSE)) // n_terms
-    n_sparse = max(1, min(n_sparse, survey.n_atoms))
-    choose(
-        "n_sparse",
-        n_sparse,
-        "",
-        f"{POINTS_PER_ROOT_LABEL:g} per root of {n_labels} labels, {MOST_SPARSE} at most",
+    reason = (
+        f"{CUTOFF_IN_BONDS:g} nearest-neighbour distances of {bond:.2f} A, between {SHORTEST_CUTOFF:g} and "
     )
+    choose("cutoff", cutoff, f"{cutoff:g} A", f"{reason}{LONGEST_CUTOFF:g} A")
+    cutoff = term.cutoff or cutoff
+    width = round(WIDTH_IN_CUTOFFS * cutoff, 2)
+    choose("cutoff_width", width, f"{width:g} A", f"{WIDTH_IN_CUTOFFS:g} cutoffs: far neighbours fade early")
+    choose("sigma", SIGMA, f"{SIGMA:g} A", "smears atoms over thermal displacements")
+    scale = round(max(SCALING_IN_BONDS * bond, SHORTEST_SCALING), 2)
+    scaling = RadialScalingSettings(rate=1.0, scale=scale, exponent=SCALING_EXPONENT)
+    text = f"1 / (1 + (r / {scale:g} A)^{SCALING_EXPONENT:g})"
+    choose(
+        "radial_scaling", scaling, text, "near neighbours decide most of the energy; scale of a bond length"
+    )
+    choose("n_max", N_MAX, str(N_MAX), "radial detail of about the Gaussian width")
+    choose("l_max", L_MAX, str(L_MAX), "angular detail of about 30 degrees")
+    choose("zeta", ZETA, f"{ZETA:g}", "correlations of up to 7 atoms; larger values generalize less")
+    choose("channels", "elements", "one per element", "elements keep their own density")
+    filled = term.model_copy(update=values)
+    affordable = affordable_points(filled, survey, n_labels) // n_terms
+    most = max(1, min(affordable, int(n_labels / LABELS_PER_POINT), survey.n_atoms, MOST_SPARSE))
+    reason = f"about {OPERATIONS:.0e} operations; at most one in {LABELS_PER_POINT:g} of {n_labels} labels"
+    choose("n_sparse", most, str(most), reason)
     return term.model_copy(update=values)
+
+
+def affordable_points(term: SoapSettings, survey: Survey, n_labels: int) -> int:
+    """Return the number M of sparse points whose fit costs about ``OPERATIONS``.
+
+    Rows: 2 n_features for 3 coordinates of each pair and each point of the centre's element; QR: 2 M^2 for
+    each label; evidence: about 15 M^3.
+    """
+    n_elements = len(survey.elements)
+    channels = term.channels if isinstance(term.channels, int) else survey.elements_per_atom
+    combined = channels * (term.n_max or N_MAX)
+    n_features = ((term.l_max or 0) + 1) * combined * (combined + 1) / 2
+    pairs = survey.n_atoms * survey.neighbors_within(term.cutoff or SHORTEST_CUTOFF)
+    per_point = 2.0 * 3.0 * pairs * n_features / n_elements
+    points = np.arange(FEWEST_SPARSE, MOST_SPARSE + 1)
+    cost = per_point * points + 2.0 * n_labels * points**2 + _EVIDENCE_PRODUCTS * points.astype(float) ** 3
+    return int(points[max(0, np.searchsorted(cost, OPERATIONS) - 1)])
 
 
 def _fill_pair(
@@ -104,10 +130,11 @@ def _fill_pair(
     longest = max((s.cutoff for s in soap if s.cutoff), default=6.0)
     choose("cutoff", longest, " A", "as the SOAP terms")
     cutoff = term.cutoff or longest
-    choose("cutoff_width", round(0.2 * cutoff, 2), " A", "0.2 cutoffs")
-    choose("theta", round(0.2 * survey.bond_length, 3), " A", "0.2 nearest-neighbour distances")
+    choose("cutoff_width", round(0.25 * cutoff, 2), " A", "0.25 cutoffs")
+    theta = round(float(np.clip(0.2 * survey.bond_length, 0.3, 0.6)), 2)
+    choose("theta", theta, " A", "0.2 nearest-neighbour distances, between 0.3 and 0.6 A")
     choose("n_sparse", 25, "", "dense enough for the length scale")
     return term.model_copy(update=values)
 
 
-__all__ = ["Explanation", "RadialScalingSettings", "Resolved", "resolve_settings"]
+__all__ = ["Explanation", "Resolved", "affordable_points", "resolve_settings"]

@@ -63,7 +63,7 @@ def learn(
                     factors, blocks, noises, jitter=jitter, progress=lambda _: advance()
                 )
                 message, jitter, amplitudes = result.message, result.jitters, result.amplitudes
-                noises = _with_sigmas(noises, result)
+                noises = _with_sigmas(noises, result, builder.settings.noise.energy_factor)
         with stages.stage("weights"):
             posterior = solve(factors, blocks, noises, amplitudes, jitter)
     return Learned(
@@ -114,8 +114,15 @@ def _noises(
     return noises
 
 
-def _with_sigmas(noises: list[Noise], result: EvidenceResult) -> list[Noise]:
+def _with_sigmas(noises: list[Noise], result: EvidenceResult, energy_factor: float) -> list[Noise]:
+    """Take the learned noises over, that of energies times ``energy_factor``.
+
+    The misfits of the forces in a structure are correlated, but count as independent in the evidence, which
+    so has energies give way to forces more than the accuracy of either asks for.
+    """
     sigmas = dict(zip(result.kinds, result.sigmas, strict=True))
+    if "forces" in sigmas and any(noise.kind == "energy" and noise.learn for noise in noises):
+        sigmas["energy"] *= energy_factor
     return [replace(noise, sigma=sigmas[noise.kind]) for noise in noises]
 
 

@@ -115,6 +115,9 @@ class KindNoise(_Section):
 class NoiseSettings(KindNoise):
     """Standard deviations of the labels; learned when absent."""
 
+    energy_factor: Positive = Field(
+        0.3, description="multiplies the learned energy noise: the evidence overrates it (docs/theory.md)"
+    )
     config_types: dict[str, KindNoise] = Field(
         default_factory=dict, description="fixed noise per config_type"
     )

@@ -33,6 +33,8 @@ class Survey:
         Median distance of an atom's nearest neighbour, Angstrom.
     shortest : ndarray, shape (n_pairs_of_elements,)
         Shortest distance of each unordered pair of elements (infinite if never within 6 A), Angstrom.
+    elements_per_atom : float
+        Number of different elements in the structure of an atom, mean over atoms.
     neighbor_counts : ndarray, shape (n_radii,)
         Mean number of neighbours within each of ``radii``.
     radii : ndarray
@@ -47,6 +49,7 @@ class Survey:
     n_periodic: int
     bond_length: float
     shortest: NDArray[np.float64]
+    elements_per_atom: float
     neighbor_counts: NDArray[np.float64]
     radii: NDArray[np.float64]
 
@@ -60,9 +63,10 @@ class Survey:
         """Whether no structure is periodic."""
         return self.n_periodic == 0
 
-    def radius_with(self, n_neighbors: float) -> float:
-        """Return the radius (Angstrom) within which an atom has ``n_neighbors`` on average, 6 A at most."""
-        return float(np.interp(n_neighbors, self.neighbor_counts, self.radii))
+    def neighbors_within(self, radius: float) -> float:
+        """Return the mean number of neighbours within ``radius`` (A); beyond 6 A it grows as its cube."""
+        inside = float(np.interp(radius, self.radii, self.neighbor_counts))
+        return inside * max(1.0, radius / float(self.radii[-1])) ** 3
 
 
 def take_survey(structures: Iterable[LabelledStructure]) -> Survey:
@@ -73,6 +77,7 @@ def take_survey(structures: Iterable[LabelledStructure]) -> Survey:
     radii = np.linspace(0.0, _SEARCH, 121)
     counts: dict[int, int] = {}
     histogram, n_seen, n_structures, n_atoms, largest, n_periodic = np.zeros(120), 0, 0, 0, 0, 0
+    elements_present = 0
     nearest: list[NDArray[np.float64]] = []
     shortest: dict[tuple[int, int], float] = {}
     for structure in structures:
@@ -81,6 +86,7 @@ def take_survey(structures: Iterable[LabelledStructure]) -> Survey:
         n_atoms += len(atoms)
         largest = max(largest, len(atoms))
         n_periodic += bool(atoms.pbc.any())
+        elements_present += len(atoms) * len(np.unique(atoms.numbers))
         for z, count in zip(*np.unique(atoms.numbers, return_counts=True), strict=True):
             counts[int(z)] = counts.get(int(z), 0) + int(count)
         if n_seen > _MOST_ATOMS and n_structures % 10:
@@ -105,6 +111,7 @@ def take_survey(structures: Iterable[LabelledStructure]) -> Survey:
         n_periodic,
         float(np.median(found)) if found.size else lone,
         np.array([shortest.get(pair, np.inf) for pair in combinations_with_replacement(elements, 2)]),
+        elements_present / max(n_atoms, 1),
         np.concatenate([[0.0], np.cumsum(histogram)]) / max(n_seen, 1),
         radii,
     )
