@@ -32,7 +32,8 @@ TRAINED = {
     ),
     "broken zeta, decay, not normalised, PP, angles": (
         f"{SOAP} zeta=2.5 cutoff=4.0 cutoff_dexp=2 cutoff_scale=3.0 cutoff_rate=0.7 delta=0.3 "
-        "central_weight=0.5 n_species=2 species_Z={{47 29}} central_reference_all_species=T normalise=F add_species=F : "
+        "central_weight=0.5 n_species=2 species_Z={{47 29}} central_reference_all_species=T "
+        "normalise=F add_species=F : "
         f"{PAIR} cutoff=4.5 delta=1.0 theta_uniform=2.0 covariance_type=pp add_species=F : "
         f"{TRIPLET} cutoff=3.5 delta=0.5 theta_fac=0.5 covariance_type=ard_se Z_center=29 Z1=29 Z2=47 : "
         f"{TRIPLET} cutoff=3.2 delta=0.5 theta_uniform=4.0 covariance_type=pp"

@@ -9,9 +9,15 @@ from ase import Atoms
 from ase.build import bulk
 
 import castile
+from castile.descriptors.cutoffs import CosineCutoff
 from castile.errors import InputError
+from castile.formats.quip_xml_writer import write_quip_xml
+from castile.potentials.composition import Composition
 from castile.potentials.glue_core import ExtrapolatedSpline
 from castile.potentials.glue_table import tabulated
+from castile.potentials.model import PotentialModel
+from castile.potentials.pair_term import PairTerm
+from castile.potentials.quip_export import quip_potential
 from potentials.examples import labelled
 from potentials.quip_models import TRAINED, deviation, quippy_calculator, quippy_prediction, structures
 
@@ -115,6 +121,22 @@ def test_round_trip_of_an_imported_model(
     crystal = structures()["crystal"]
     quippy = quippy_prediction(quippy_calculator(tmp_path / "gp.xml"), crystal)
     assert deviation(first.predict(crystal), quippy).below(1e-6)
+
+
+def test_pair_terms_with_a_cosine_cutoff_become_blocks(tmp_path: Path) -> None:
+    points = np.tile(np.linspace(2.0, 3.8, 8), (3, 1))
+    term = PairTerm("pair", (29, 47), CosineCutoff(4.0, 0.8), 0.5, points)
+    weights = np.random.default_rng(2).normal(size=24)
+    composition = Composition({29: 0.5, 47: -0.25}, "given")
+    model = PotentialModel((29, 47), composition, None, (term,), (weights,))
+    potential = quip_potential(model, {"pair/29-47": 3.0})
+    assert [block.delta for block in potential.coordinates] == [1.0, 1.5, 1.0]
+    assert potential.glue is None
+    write_quip_xml(tmp_path / "gp.xml", potential)
+    calculator = quippy_calculator(tmp_path / "gp.xml")
+    for case, atoms in structures().items():
+        found = deviation(quippy_prediction(calculator, atoms), model.predict(atoms))
+        assert found.below(1e-7), f"{case}: {found}"
 
 
 def test_old_conventions_and_glue_core_survive_the_round_trip(

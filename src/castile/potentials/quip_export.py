@@ -130,12 +130,13 @@ def _native_pair_blocks(
     envelope = CosineCutoff(term.cutoff_function.cutoff, term.cutoff_function.width)
     blocks = []
     for kind, ((first, second), (label, columns)) in enumerate(zip(term.kinds, term.blocks(), strict=True)):
-        kernel = ScalarKernel(SQUARED_EXPONENTIAL, amplitudes.get(label, 1.0), 0.0, (term.theta,))
+        delta = 0.5 * amplitudes.get(label, 2.0)
+        kernel = ScalarKernel(SQUARED_EXPONENTIAL, delta, 0.0, (term.theta,))
         points = term.points[kind][:, None]
         quip_term = QuipPairTerm(
             label, (first, second), envelope, (1.0,), 0, 1.0, kernel, points, np.ones(len(points))
         )
-        blocks.append(_pair_block(quip_term, weights[columns] / (2.0 * kernel.delta**2)))
+        blocks.append(_pair_block(quip_term, weights[columns] / (2.0 * delta**2)))
     return blocks
 
 
