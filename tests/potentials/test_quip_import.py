@@ -13,6 +13,7 @@ from ase.build import bulk
 
 import castile
 from castile.errors import InputError
+from castile.potentials.quip_soap_term import QuipSoapTerm
 from castile.simulation import MolecularDynamicsSettings, relax, run_molecular_dynamics
 from potentials.quip_models import TRAINED, deviation, quippy_calculator, quippy_prediction, structures
 
@@ -272,3 +273,59 @@ def test_other_cores_are_refused(trained_gap: Trained, tmp_path: Path) -> None:
 def test_missing_file_is_named() -> None:
     with pytest.raises(InputError, match="nowhere"):
         castile.import_gap("nowhere.xml")
+
+
+def test_empty_channels_are_left_out(trained_gap: Trained) -> None:
+    model = castile.import_gap(trained_gap(BOTH))
+    terms = [term for term in model.fitted_model.terms if isinstance(term, QuipSoapTerm)]
+    assert {len(term.restricted(np.array([29])).species) for term in terms} == {1}
+    calculator = quippy_calculator(trained_gap(BOTH))
+    for symbol in ("Cu", "Ag"):
+        atoms = structures()["crystal"]
+        atoms.symbols[:] = symbol
+        assert deviation(model.predict(atoms), quippy_prediction(calculator, atoms)).below(EXACT)
+
+
+def test_every_key_of_gap_fit_is_known(trained_gap: Trained, tmp_path: Path) -> None:
+    path = trained_gap(BOTH)
+    changed = copied(
+        path,
+        tmp_path,
+        lambda text: text.replace("distance_2b ", "distance_2b energy_scale=1 lengthscale_uniform=0.8 "),
+    )
+    crystal = structures()["crystal"]
+    assert (
+        castile.import_gap(changed).predict(crystal).energy
+        == castile.import_gap(path).predict(crystal).energy
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('r="2.0" E="0.7"', 'r="1.2" E="0.7"', "rising r"),
+        ('atomic_num="47">', 'atomic_num="47"><potential_neighbours/>', "potential_neighbours"),
+        ('type2="1"', 'type2="3"', "per_pair_data"),
+        ("<Glue_params", "<Clue_params", "not a readable XML|no Glue_params"),
+    ],
+)
+def test_bad_glue_is_refused(old: str, new: str, message: str, trained_gap: Trained, tmp_path: Path) -> None:
+    changed = copied(trained_gap(BOTH), tmp_path, lambda text: with_core(text).replace(old, new))
+    with pytest.raises(InputError, match=message):
+        castile.import_gap(changed)
+
+
+def test_damaged_sparse_points_are_refused(trained_gap: Trained, tmp_path: Path) -> None:
+    changed = copied(trained_gap(BOTH), tmp_path, lambda text: re.sub(r' sparseX_md5sum="[^"]*"', "", text))
+    points = sorted(tmp_path.glob("*.sparseX.*"))[0]
+    original = points.read_text()
+    points.write_text(original.replace("E", "D"))
+    fortran = castile.import_gap(changed).predict(structures()["crystal"]).energy
+    points.write_text(original)
+    assert castile.import_gap(changed).predict(structures()["crystal"]).energy == fortran
+    points.write_text("\n".join(original.split()[1:]))
+    with pytest.raises(InputError, match=r"holds \d+ numbers"):
+        castile.import_gap(changed)
+    points.write_text("many " + original)
+    with pytest.raises(InputError, match="not a number"):
+        castile.import_gap(changed)

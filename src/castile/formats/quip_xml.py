@@ -1,7 +1,9 @@
 """QUIP's XML of a Gaussian approximation potential, as plain data: what the file says, not what it means."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -263,15 +265,25 @@ def _read_sparse_file(where: str, path: Path, checksum: str | None, n_sparse: in
             "another model or is damaged"
         )
     try:
-        values = np.array(content.split(), dtype=np.float64)
-    except ValueError:
-        values = np.array([quip_float(word) for word in content.decode().split()])
+        values = _parse_numbers(content.decode())
+    except ValueError as error:
+        raise InputError(f"{where}: {path} holds something that is not a number ({error})") from None
     if values.size != n_sparse * dimensions:
         raise InputError(
             f"{where}: {path} holds {values.size} numbers; {n_sparse} points of {dimensions} components "
             f"need {n_sparse * dimensions}"
         )
     return values.reshape(n_sparse, dimensions)
+
+
+def _parse_numbers(text: str) -> Array:
+    """Return the numbers of a text; the fast reader first, which does not know all of Fortran's forms."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return np.fromstring(text, sep=" ")
+        except (DeprecationWarning, ValueError):
+            return np.array([quip_float(word) for word in text.split()])
 
 
 def _read_inline(where: str, entry: ElementTree.Element, dimensions: int) -> Array:
@@ -330,12 +342,14 @@ def _read_glue(path: Path, root: ElementTree.Element) -> QuipGlue:
 
 
 def _read_spline(
-    path: Path, element: ElementTree.Element, x_name: str, y_name: str, first: str, last: str
+    path: Path, element: ElementTree.Element, x_name: str, y_name: str, first_key: str, last_key: str
 ) -> QuipSpline:
     points = [(_number(path, p, x_name), _number(path, p, y_name)) for p in element.findall("point")]
     if len(points) < 2:
         raise InputError(f"{path}: {element.tag} in Glue_params has {len(points)} points; a spline needs two")
-    slopes = [_number(path, element, key) if key in element.attrib else None for key in (first, last)]
+    if any(second[0] <= first[0] for first, second in pairwise(points)):
+        raise InputError(f"{path}: the points of {element.tag} in Glue_params must have rising {x_name}")
+    slopes = [_number(path, element, key) if key in element.attrib else None for key in (first_key, last_key)]
     return QuipSpline(tuple(p[0] for p in points), tuple(p[1] for p in points), slopes[0], slopes[1])
 
 

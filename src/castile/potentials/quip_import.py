@@ -25,41 +25,22 @@ ANY = 0
 _HEAVIEST = 118
 _SUPPORTED = ("soap", "distance_2b", "distance_nb", "angle_3b")
 GP_KEYS = [
-    "add_species",
-    "config_type_n_sparse",
-    "covariance_type",
-    "delta",
-    "f0",
-    "label",
-    "mark_sparse_atoms",
-    "n_sparse",
-    "n_sparsex",
-    "print_sparse_index",
-    "sparse_file",
-    "sparse_method",
-    "theta",
-    "theta_fac",
-    "theta_file",
-    "theta_uniform",
-    "unique_descriptor_tolerance",
-    "unique_hash_tolerance",
-    "xml_version",
-    "zeta",
-]
+    "add_species", "config_type_n_sparse", "covariance_type", "delta", "energy_scale", "f0", "label",
+    "lengthscale_factor", "lengthscale_file", "lengthscale_uniform", "mark_sparse_atoms", "n_sparse",
+    "n_sparsex", "print_sparse_index", "soap_exponent", "sparse_file", "sparse_method", "theta", "theta_fac",
+    "theta_file", "theta_uniform", "unique_descriptor_tolerance", "unique_hash_tolerance", "xml_version", "zeta",
+]  # fmt: skip
 """Keys of a descriptor string that steer gap_fit and say nothing about the fitted model."""
 _PAIR_KEYS = [
-    "distance_2b",
-    "cutoff",
-    "cutoff_transition_width",
-    "z1",
-    "z2",
-    "n_exponents",
-    "exponents",
-    "tail_exponent",
-    "tail_range",
-]
-_NB_KEYS = ["distance_nb", "order", "cutoff", "cutoff_transition_width", "z", "compact_clusters"]
-_TRIPLET_KEYS = ["angle_3b", "cutoff", "cutoff_transition_width", "z", "z_center", "z1", "z2"]
+    "distance_2b", "cutoff", "cutoff_transition_width", "z1", "z2", "n_exponents", "exponents",
+    "tail_exponent", "tail_range",
+]  # fmt: skip
+_NB_KEYS = [
+    "distance_nb", "order", "cutoff", "cutoff_transition_width", "z", "compact_clusters",
+]  # fmt: skip
+_TRIPLET_KEYS = [
+    "angle_3b", "cutoff", "cutoff_transition_width", "z", "z_center", "z1", "z2",
+]  # fmt: skip
 _KERNELS = {1: "ard_se", 4: "pp"}
 _KERNEL_NAMES = {2: "dot_product", 3: "bond_real_space"}
 

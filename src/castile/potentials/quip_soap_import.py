@@ -19,37 +19,12 @@ WITHOUT_ROOT_BEFORE = 1423143769
 ALL_CENTRAL_BEFORE = 1426512068
 """Versions of the XML in which the central atom adds to every density channel."""
 _KEYS = [
-    "soap",
-    "cutoff",
-    "cutoff_transition_width",
-    "cutoff_dexp",
-    "cutoff_scale",
-    "cutoff_rate",
-    "l_max",
-    "n_max",
-    "atom_gaussian_width",
-    "atom_sigma",
-    "central_weight",
-    "central_reference_all_species",
-    "average",
-    "diagonal_radial",
-    "covariance_sigma0",
-    "normalise",
-    "normalize",
-    "basis_error_exponent",
-    "n_z",
-    "n_species",
-    "species_z",
-    "z",
-    "coupling",
-    "nu_r",
-    "nu_s",
-    "radial_basis",
-    "r_mix",
-    "z_mix",
-    "sym_mix",
-    "z_map",
-]
+    "soap", "cutoff", "cutoff_transition_width", "cutoff_dexp", "cutoff_scale", "cutoff_rate", "l_max",
+    "n_max", "atom_gaussian_width", "atom_sigma", "central_weight", "central_reference_all_species",
+    "average", "diagonal_radial", "covariance_sigma0", "normalise", "normalize", "basis_error_exponent",
+    "n_z", "n_species", "species_z", "z", "coupling", "nu_r", "nu_s", "radial_basis", "r_mix", "z_mix",
+    "sym_mix", "z_map",
+]  # fmt: skip
 
 
 def soap_term(block: QuipCoordinates, version: int, gp_keys: Iterable[str]) -> QuipSoapTerm:

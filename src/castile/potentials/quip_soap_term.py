@@ -1,6 +1,6 @@
 """QUIP's ``soap`` block: sparse points that all its centres share, central atoms by QUIP's rules."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -82,6 +82,30 @@ class QuipSoapTerm:
         self, environment: Environment, weights: Array, response: Response, threads: int = 1
     ) -> None:
         """Add energies, forces and virial of the term, given its weights (n_columns,)."""
+        self.restricted(environment.numbers)._add_response(environment, weights, response, threads)
+
+    def restricted(self, numbers: NDArray[np.int64]) -> "QuipSoapTerm":
+        """Return the term without the channels that are empty in structures of these elements."""
+        found = set(np.unique(numbers).tolist())
+        present = [channel for channel, z in enumerate(self.species) if z in found]
+        if self.species == (ANY,) or not present or len(present) == len(self.species):
+            return self
+        absent = [channel for channel in range(len(self.species)) if channel not in present]
+        rows = [*present, len(self.species)]
+        if self.engine.central[np.ix_(rows, absent)].any():
+            return self
+        views: dict[tuple[int, ...], QuipSoapTerm] = self.__dict__.setdefault("_views", {})
+        if tuple(present) not in views:
+            engine, features = self.engine.restricted(tuple(present))
+            engine = replace(engine, central=self.engine.central[np.ix_(rows, present)])
+            points = np.ascontiguousarray(self.sparse_points[:, features])
+            species = tuple(self.species[channel] for channel in present)
+            views[tuple(present)] = replace(self, engine=engine, species=species, sparse_points=points)
+        return views[tuple(present)]
+
+    def _add_response(
+        self, environment: Environment, weights: Array, response: Response, threads: int
+    ) -> None:
         classes = self._class_of[environment.numbers]
         order = np.argsort(classes, kind="stable")
         n_skipped = int(np.count_nonzero(classes < 0))
