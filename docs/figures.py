@@ -1,7 +1,7 @@
 """Draws the figure of the README from the silicon data that Castile ships: ``python docs/figures.py``.
 
-Everything is computed anew: fits with default settings to growing parts of the training set, errors on the held-out
-structures, equation of state against density-functional theory.
+Everything is computed anew: fits with default settings to growing parts of the training set, errors on the
+held-out structures, equation of state against density-functional theory.
 """
 
 from pathlib import Path
@@ -56,12 +56,13 @@ def draw_learning(axes: Axes, sizes: list[int], errors: list[float]) -> None:
     axes.loglog(sizes, errors, "o-", color=style.MODEL, markersize=5)
     for size, error in zip(sizes, errors, strict=True):
         axes.annotate(f"{error:.3f}", (size, error), (5, 5), textcoords="offset points", fontsize=8)
-    marks = [mark for mark in (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5) if min(errors) / 1.3 < mark < 1.5 * max(errors)]
+    low, high = min(errors) / 1.3, 1.5 * max(errors)
+    marks = [mark for mark in (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5) if low < mark < high]
     for axis, ticks in ((axes.xaxis, sizes), (axes.yaxis, marks)):
         axis.set_major_formatter(FormatStrFormatter("%g"))
         axis.set_ticks(ticks, minor=False)
         axis.set_ticks([], minor=True)
-    axes.set(ylim=(min(errors) / 1.3, 1.5 * max(errors)), xlim=(0.8 * sizes[0], 1.5 * sizes[-1]))
+    axes.set(ylim=(low, high), xlim=(0.8 * sizes[0], 1.5 * sizes[-1]))
     axes.set(xlabel="training structures", ylabel="force RMSE (eV/Å)")
     axes.set_title("Held-out error and amount of data", fontsize=10, loc="left")
 
