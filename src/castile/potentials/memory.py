@@ -3,28 +3,43 @@
 from castile.errors import FitError
 from castile.potentials.defaults import Explanation
 from castile.potentials.settings import FitSettings, SoapSettings
+from castile.potentials.sparse_selection import CANDIDATE_BYTES, CANDIDATES_PER_POINT
 from castile.potentials.survey import Survey
 
-BASE_BYTES = 450_000_000
-_CANDIDATES = 400_000_000
+BASE_BYTES = 350_000_000
 _ROW_SCRATCH = 24_000_000
-_TRIANGLES = 7.0
+_TRIANGLES = 11.0
 _FEWEST = 10
 
 
 def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
     """Return the peak memory of a fit in bytes.
 
-    Interpreter and libraries; plus the larger of the candidates for sparse points and (a) the triangles: one
-    per kind of label, their Gram matrices and K_mm, M^2 numbers each, and (b) the rows of the structures in
-    flight, 3 n_atoms M numbers each.
+    Interpreter, libraries and compiler; the sparse points; plus the larger of the candidates for them (twice,
+    as they are put together) and the sum of (a) the triangles: one per kind of label, their Gram matrices and
+    K_mm,
+    M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M numbers each.
     """
     columns = _n_columns(settings, survey)
     triangles = int(_TRIANGLES * 8 * columns**2)
     rows = (2 * threads + 1) * 8 * (3 * survey.largest + 7) * columns + 2 * threads * _ROW_SCRATCH
     structures = 200 * min(survey.n_atoms, 400_000)
-    candidates = min(_CANDIDATES, 8 * 400 * survey.n_atoms)
-    return BASE_BYTES + structures + max(candidates, triangles + rows)
+    assert settings.soap != "auto"
+    points = sum(16 * _n_features(term, survey) * (term.n_sparse or 0) for term in settings.soap)
+    candidates = max((_candidate_bytes(term, survey) for term in settings.soap), default=0)
+    return BASE_BYTES + structures + points + max(candidates, triangles + rows)
+
+
+def _n_features(term: SoapSettings, survey: Survey) -> int:
+    channels = term.channels if isinstance(term.channels, int) else len(survey.elements)
+    combined = channels * (term.n_max or 0)
+    return ((term.l_max or 0) + 1) * combined * (combined + 1) // 2
+
+
+def _candidate_bytes(term: SoapSettings, survey: Survey) -> int:
+    size = 8 * _n_features(term, survey)
+    rows = max(CANDIDATES_PER_POINT * (term.n_sparse or 0), CANDIDATE_BYTES // size)
+    return 2 * size * min(rows, survey.n_atoms)
 
 
 def check_memory(

@@ -13,7 +13,7 @@ from castile.selection import SELECTORS
 from castile.structures.labels import LabelledStructure
 
 CANDIDATES_PER_POINT = 10
-_CANDIDATE_BYTES = 400_000_000
+CANDIDATE_BYTES = 400_000_000
 
 Array = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def candidate_environments(
 
     All environments where 400 MB hold them, else a seeded random sample of at least ten per point.
     """
-    budget = _CANDIDATE_BYTES // (8 * engine.n_features)
+    budget = CANDIDATE_BYTES // (8 * engine.n_features)
     rng = np.random.default_rng(seed)
     kept: list[list[NDArray[np.floating]]] = [[] for _ in elements]
     limits = [max(CANDIDATES_PER_POINT * n, budget * n // max(sum(wanted), 1)) for n in wanted]
@@ -75,7 +75,11 @@ def candidate_environments(
             kept[element].append(features)
         advance()
     empty = np.empty((0, engine.n_features))
-    return [np.concatenate(parts) if parts else empty for parts in kept]
+    candidates = []
+    while kept:
+        parts = kept.pop(0)
+        candidates.append(np.concatenate(parts) if parts else empty)
+    return candidates
 
 
 def choose_sparse_points(
