@@ -28,7 +28,8 @@ GP_KEYS = [
     "add_species", "config_type_n_sparse", "covariance_type", "delta", "energy_scale", "f0", "label",
     "lengthscale_factor", "lengthscale_file", "lengthscale_uniform", "mark_sparse_atoms", "n_sparse",
     "n_sparsex", "print_sparse_index", "soap_exponent", "sparse_file", "sparse_method", "theta", "theta_fac",
-    "theta_file", "theta_uniform", "unique_descriptor_tolerance", "unique_hash_tolerance", "xml_version", "zeta",
+    "theta_file", "theta_uniform", "unique_descriptor_tolerance", "unique_hash_tolerance", "xml_version",
+    "zeta",
 ]  # fmt: skip
 """Keys of a descriptor string that steer gap_fit and say nothing about the fitted model."""
 _PAIR_KEYS = [

@@ -18,7 +18,7 @@ ANY = 0
 _POWERS = 6
 _SHORTEST = 0.4
 _COARSEST, _MOST_INTERVALS = 0.05, 40_000
-_VALUE_TOLERANCE, _SLOPE_TOLERANCE, _ROUNDING = 1e-11, 1e-9, 4e-16
+_VALUE_TOLERANCE, _SLOPE_TOLERANCE, _LARGEST_SLOPE_ERROR = 1e-11, 1e-10, 2e-7
 _BLOCK = 4096
 _NODES, _CHECKS = np.array([0.0, 0.5, 1.0]), np.array([0.13, 0.3, 0.61, 0.85])
 _HERMITE = np.linalg.inv(
@@ -179,16 +179,21 @@ class QuipPairTerm:
     def _build_table(self, weights: Array) -> PairTable | None:
         """Return a Hermite table, its step halved until it is exact to the tolerance or to rounding."""
         width, cutoff = self.envelope.width, self.cutoff
-        noise = _ROUNDING * float(np.abs(weights).sum()) * (self.kernel.delta**2 + self.kernel.f0**2)
         step = width / np.ceil(width / _COARSEST)
+        best, least = None, np.inf
         while (n_intervals := int((cutoff - min(_SHORTEST, 0.5 * cutoff)) / step + 1e-9)) <= _MOST_INTERVALS:
             start = cutoff - n_intervals * step
             lower = start + step * np.arange(n_intervals)
             value, slope = self._on_intervals(lower, step, _NODES, weights)
-            coefficients = np.concatenate([value, step * slope], axis=1) @ _HERMITE.T
+            first = value[:, 0]
+            coefficients = np.concatenate([value - first[:, None], step * slope], axis=1) @ _HERMITE.T
+            coefficients[:, 0] += first
             value_error, slope_error = self._table_errors(coefficients, lower, step, weights)
-            if value_error < _VALUE_TOLERANCE + noise and slope_error < _SLOPE_TOLERANCE + 3.0 * noise / step:
+            if value_error < _VALUE_TOLERANCE and slope_error < _SLOPE_TOLERANCE:
                 return PairTable(coefficients[None], start, step)
+            if slope_error > 0.7 * least:
+                return best if least < _LARGEST_SLOPE_ERROR else None
+            best, least = PairTable(coefficients[None], start, step), slope_error
             step *= 0.5
         return None
 
