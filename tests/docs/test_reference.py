@@ -16,14 +16,16 @@ PACKAGES = (
     "castile.regression",
     "castile.selection",
 )
+HOMES = {"castile.evaluate": "castile.evaluation.evaluate.evaluate"}
 CONSTANTS = {"castile.__version__", "castile.selection.SELECTORS"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_public_names_are_in_the_reference(package: str) -> None:
     names = {f"{package}.{name}" for name in importlib.import_module(package).__all__} - CONSTANTS
-    elsewhere = {name for name in names if f"castile.{name.rpartition('.')[2]}" in SHOWN}
-    assert names - elsewhere <= SHOWN
+    shown = SHOWN | {name for name, home in HOMES.items() if home in SHOWN}
+    elsewhere = {name for name in names if f"castile.{name.rpartition('.')[2]}" in shown}
+    assert names - elsewhere <= shown
 
 
 @pytest.mark.parametrize("path", sorted(SHOWN))
