@@ -11,6 +11,7 @@ from ase.build import bulk
 import castile
 from castile.descriptors.cutoffs import CosineCutoff
 from castile.errors import InputError
+from castile.formats.quip_xml import read_quip_xml
 from castile.formats.quip_xml_writer import write_quip_xml
 from castile.potentials.composition import Composition
 from castile.potentials.glue_core import ExtrapolatedSpline
@@ -194,3 +195,10 @@ def test_table_is_as_exact_as_promised() -> None:
     exact, exact_slope = repulsion(r)
     np.testing.assert_allclose(value, exact, rtol=1e-9, atol=1e-8)
     np.testing.assert_allclose(slope, exact_slope, rtol=3e-9, atol=2e-7)
+
+
+def test_blocks_carry_the_learned_amplitudes(native: Callable[[str], castile.GAP], tmp_path: Path) -> None:
+    model = native("soap alone")
+    castile.export_gap(model, tmp_path / "gp.xml")
+    found = [block.delta for block in read_quip_xml(tmp_path / "gp.xml").coordinates]
+    assert found == [part.amplitude for part in model.fit_report.amplitudes]

@@ -30,7 +30,6 @@ from castile.potentials.stored_term import Core, PredictingTerm
 
 LABEL = "GAP_castile"
 _COVARIANCE_TYPES = {"ard_se": 1, "pp": 4}
-_KERNEL_NAMES = {"ard_se": "ard_se", "pp": "pp"}
 
 Array = NDArray[np.float64]
 
@@ -39,8 +38,8 @@ def export_gap(model: GAP, path: str | Path) -> list[Path]:
     """Write a model as a GAP's XML file, with a file of sparse points per block beside it.
 
     SOAP terms become ``soap`` blocks, pair terms with a cosine cutoff ``distance_2b`` blocks; other pair
-    terms and the
-    core repulsion go into the spline table of a Glue core, the energies of the elements into ``e0``.
+    terms and the core repulsion go into the spline table of a Glue core, the energies of the elements into
+    ``e0``.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def export_gap(model: GAP, path: str | Path) -> list[Path]:
     InputError
         If a term cannot be expressed in QUIP: term, reason and remedy are named, and nothing is written.
     """
-    content = model.outcome_ if hasattr(model, "outcome_") else None
+    content = getattr(model, "outcome_", None)
     if not isinstance(content, FitOutcome | ImportedModel):
         raise InputError(
             "export_gap needs a fitted or loaded model; call fit(structures) or castile.load(path)"
@@ -166,8 +165,7 @@ def _scalar_block(
     name: str, words: list[str], kernel: ScalarKernel, points: Array, weights: Array, cutoffs: Array
 ) -> QuipCoordinates:
     words.append(
-        f"covariance_type={_KERNEL_NAMES[kernel.form]} delta={write_number(kernel.delta)} "
-        f"f0={write_number(kernel.f0)}"
+        f"covariance_type={kernel.form} delta={write_number(kernel.delta)} f0={write_number(kernel.f0)}"
     )
     return QuipCoordinates(
         name,

@@ -16,6 +16,7 @@ from castile.potentials.gap import GAP, loaded_gap
 from castile.potentials.glue_core import GlueCore
 from castile.potentials.imported import ImportedModel, Origin, reference_structure
 from castile.potentials.model import PotentialModel
+from castile.potentials.quip_keys import CLUSTER_KEYS, PAIR_KEYS, TRIPLET_KEYS, refuse_unknown
 from castile.potentials.quip_pair_term import QuipPairTerm
 from castile.potentials.quip_soap_import import soap_term
 from castile.potentials.quip_soap_term import QuipSoapTerm
@@ -24,24 +25,6 @@ from castile.potentials.quip_triplet_term import QuipTripletTerm
 ANY = 0
 _HEAVIEST = 118
 _SUPPORTED = ("soap", "distance_2b", "distance_nb", "angle_3b")
-GP_KEYS = [
-    "add_species", "config_type_n_sparse", "covariance_type", "delta", "energy_scale", "f0", "label",
-    "lengthscale_factor", "lengthscale_file", "lengthscale_uniform", "mark_sparse_atoms", "n_sparse",
-    "n_sparsex", "print_sparse_index", "soap_exponent", "sparse_file", "sparse_method", "theta", "theta_fac",
-    "theta_file", "theta_uniform", "unique_descriptor_tolerance", "unique_hash_tolerance", "xml_version",
-    "zeta",
-]  # fmt: skip
-"""Keys of a descriptor string that steer gap_fit and say nothing about the fitted model."""
-_PAIR_KEYS = [
-    "distance_2b", "cutoff", "cutoff_transition_width", "z1", "z2", "n_exponents", "exponents",
-    "tail_exponent", "tail_range",
-]  # fmt: skip
-_NB_KEYS = [
-    "distance_nb", "order", "cutoff", "cutoff_transition_width", "z", "compact_clusters",
-]  # fmt: skip
-_TRIPLET_KEYS = [
-    "angle_3b", "cutoff", "cutoff_transition_width", "z", "z_center", "z1", "z2",
-]  # fmt: skip
 _KERNELS = {1: "ard_se", 4: "pp"}
 _KERNEL_NAMES = {2: "dot_product", 3: "bond_real_space"}
 
@@ -51,8 +34,8 @@ QuipTerm = QuipSoapTerm | QuipPairTerm | QuipTripletTerm
 def import_gap(path: str | Path, elements: Collection[str] | None = None) -> GAP:
     """Return the model of a GAP's XML file as QUIP and quippy write it.
 
-    Descriptors soap, distance_2b (and distance_Nb of order 2), angle_3b; kernels dot_product, ard_se, PP; a
-    Glue core.
+    Descriptors soap, distance_2b (and distance_Nb of order 2), angle_3b; kernels dot_product, ard_se, PP;
+    a Glue core.
 
     Parameters
     ----------
@@ -60,8 +43,7 @@ def import_gap(path: str | Path, elements: Collection[str] | None = None) -> GAP
         The XML file; its sparse-point files must lie beside it.
     elements : collection of str, optional
         Elements that the model may be used for; by default those that the file names, or all where a block
-        acts on any
-        element.
+        acts on any element.
 
     Raises
     ------
@@ -102,22 +84,10 @@ def _term(block: QuipCoordinates, version: int) -> tuple[QuipTerm, NDArray[np.fl
     if block.covariance_type == 3:
         raise InputError("covariance_type bond_real_space is not supported")
     if kinds[0] == "soap":
-        term = soap_term(block, version, GP_KEYS)
-        return term, block.alpha * block.sparse_cutoff * block.delta**2
+        return soap_term(block, version), block.alpha * block.sparse_cutoff * block.delta**2
     if kinds[0] == "angle_3b":
         return _triplet_term(block), block.alpha * block.sparse_cutoff
     return _pair_term(block, kinds[0]), block.alpha * block.sparse_cutoff
-
-
-def refuse_unknown(block: QuipCoordinates, known: Iterable[str]) -> None:
-    """Raise InputError for keys that are neither known nor gap_fit's own."""
-    unknown = block.descriptor.unknown([*known, *GP_KEYS])
-    if unknown:
-        raise InputError(
-            f"{', '.join(unknown)} in the descriptor '{block.descriptor.text}' is not supported; if QUIP "
-            "ignores it too, "
-            "remove it from the XML file"
-        )
 
 
 def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
@@ -129,11 +99,11 @@ def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
                 f"{string.text_of('compact_clusters', 'F')} is not supported, only order=2 with "
                 "compact_clusters=T"
             )
-        refuse_unknown(block, _NB_KEYS)
+        refuse_unknown(string, CLUSTER_KEYS)
         first, second = string.integers("Z", (), 2)
         exponents: tuple[float, ...] = (1.0,)
     else:
-        refuse_unknown(block, _PAIR_KEYS)
+        refuse_unknown(string, PAIR_KEYS)
         first, second = string.whole("Z1", ANY), string.whole("Z2", ANY)
         count = string.whole("n_exponents", 1)
         default = (1.0,) if count == 1 else tuple(-float(k + 1) for k in range(count))
@@ -153,7 +123,7 @@ def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
 
 def _triplet_term(block: QuipCoordinates) -> QuipTripletTerm:
     string = block.descriptor
-    refuse_unknown(block, _TRIPLET_KEYS)
+    refuse_unknown(string, TRIPLET_KEYS)
     return QuipTripletTerm(
         block.label,
         string.whole("Z_center", ANY, "Z"),

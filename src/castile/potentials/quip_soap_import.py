@@ -1,7 +1,5 @@
 """The ``soap`` block of QUIP's XML as a term."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from castile.descriptors.cutoffs import CosineCutoff
@@ -11,6 +9,7 @@ from castile.descriptors.soap_engine import SoapEngine
 from castile.errors import InputError
 from castile.formats.quip_strings import ParameterString
 from castile.formats.quip_xml import QuipCoordinates
+from castile.potentials.quip_keys import SOAP_KEYS, refuse_unknown
 from castile.potentials.quip_soap_features import from_quip
 from castile.potentials.quip_soap_term import ANY, QuipSoapTerm
 
@@ -18,16 +17,9 @@ WITHOUT_ROOT_BEFORE = 1423143769
 """Versions of the XML whose power spectrum lacks 1 / sqrt(2l + 1)."""
 ALL_CENTRAL_BEFORE = 1426512068
 """Versions of the XML in which the central atom adds to every density channel."""
-_KEYS = [
-    "soap", "cutoff", "cutoff_transition_width", "cutoff_dexp", "cutoff_scale", "cutoff_rate", "l_max",
-    "n_max", "atom_gaussian_width", "atom_sigma", "central_weight", "central_reference_all_species",
-    "average", "diagonal_radial", "covariance_sigma0", "normalise", "normalize", "basis_error_exponent",
-    "n_z", "n_species", "species_z", "z", "coupling", "nu_r", "nu_s", "radial_basis", "r_mix", "z_mix",
-    "sym_mix", "z_map",
-]  # fmt: skip
 
 
-def soap_term(block: QuipCoordinates, version: int, gp_keys: Iterable[str]) -> QuipSoapTerm:
+def soap_term(block: QuipCoordinates, version: int) -> QuipSoapTerm:
     """Return the term of a ``soap`` block.
 
     Parameters
@@ -35,8 +27,6 @@ def soap_term(block: QuipCoordinates, version: int, gp_keys: Iterable[str]) -> Q
     block : QuipCoordinates
     version : int
         ``gap_version`` of the XML.
-    gp_keys : iterable of str
-        Keys that say nothing about the fitted model.
 
     Raises
     ------
@@ -44,7 +34,7 @@ def soap_term(block: QuipCoordinates, version: int, gp_keys: Iterable[str]) -> Q
         For variants that are not supported, by name.
     """
     string = block.descriptor
-    _refuse_variants(block, gp_keys)
+    _refuse_variants(block)
     species, centers = _species(string)
     n_max, l_max = string.whole("n_max"), string.whole("l_max")
     cutoff = CosineCutoff(string.real("cutoff"), string.real("cutoff_transition_width", 0.5))
@@ -71,8 +61,7 @@ def soap_term(block: QuipCoordinates, version: int, gp_keys: Iterable[str]) -> Q
     if block.sparse_points.shape[1] != engine.n_features + 1:
         raise InputError(
             f"the file has {block.sparse_points.shape[1]} dimensions; n_max={n_max}, l_max={l_max} and "
-            f"{len(species)} "
-            f"species make {engine.n_features + 1}"
+            f"{len(species)} species make {engine.n_features + 1}"
         )
     return QuipSoapTerm(
         block.label,
@@ -97,7 +86,7 @@ def _species(string: ParameterString) -> tuple[tuple[int, ...], tuple[int, ...]]
     return species, centers
 
 
-def _refuse_variants(block: QuipCoordinates, gp_keys: Iterable[str]) -> None:
+def _refuse_variants(block: QuipCoordinates) -> None:
     string = block.descriptor
     if block.covariance_type != 2:
         raise InputError(
@@ -118,10 +107,4 @@ def _refuse_variants(block: QuipCoordinates, gp_keys: Iterable[str]) -> None:
         refused.append(f"radial_basis={radial}")
     if refused:
         raise InputError(f"the soap option {', '.join(refused)} is not supported; fit again without it")
-    unknown = string.unknown([*_KEYS, *gp_keys])
-    if unknown:
-        raise InputError(
-            f"{', '.join(unknown)} in the descriptor '{string.text}' is not supported; if QUIP ignores it "
-            "too, remove it "
-            "from the XML file"
-        )
+    refuse_unknown(string, SOAP_KEYS)
