@@ -227,3 +227,38 @@ def test_not_positive_definite_term_is_named():
     blocks = [PriorBlock("pair Si-Si", slice(0, 12), -np.eye(12))]
     with pytest.raises(FitError, match="pair Si-Si"):
         maximize_evidence(problem.factors(), blocks, problem.noises())
+
+
+def test_precise_labels_are_followed_to_the_maximum() -> None:
+    """Labels of a relative noise of 3e-5: where the curvature drowns in rounding, the ascent stops too early."""
+    rng = np.random.default_rng(3)
+    points, x = np.linspace(0.0, 10.0, 60), rng.uniform(0.0, 10.0, 400)
+
+    def kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:
+        return np.exp(-0.5 * ((a[:, None] - b[None, :]) / length) ** 2)
+
+    noise = 1e-3
+    y = 30.0 * np.sin(x) + 4.0 * np.sin(3.0 * x + 1.0) + noise * rng.normal(size=400)
+    rows = np.hstack([kernel(x, points, 0.8), kernel(x, points, 0.3)])
+    factors = [
+        LabelFactor("energy", np.column_stack([rows[::2], y[::2]]), 200),
+        LabelFactor("force", np.column_stack([rows[1::2], y[1::2]]), 200),
+    ]
+    blocks = [
+        PriorBlock("long", slice(0, 60), kernel(points, points, 0.8)),
+        PriorBlock("short", slice(60, 120), kernel(points, points, 0.3)),
+    ]
+    result = maximize_evidence(factors, blocks, [Noise("energy"), Noise("force")])
+    assert result.converged
+    best = np.log(np.array(result.sigmas + result.amplitudes))
+
+    def evidence(x: np.ndarray) -> float:
+        kinds = zip(("energy", "force"), np.exp(x[:2]), strict=True)
+        noises = [Noise(kind, float(sigma), False) for kind, sigma in kinds]
+        return solve(factors, blocks, noises, list(np.exp(x[2:])), result.jitters).log_evidence
+
+    for k in range(3):  # the amplitude of the needless short term is at its bound
+        for step in (0.2, -0.2):
+            moved = best.copy()
+            moved[k] += step
+            assert evidence(moved) < evidence(best) - 0.5
