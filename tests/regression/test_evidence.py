@@ -230,7 +230,7 @@ def test_not_positive_definite_term_is_named():
 
 
 def test_precise_labels_are_followed_to_the_maximum() -> None:
-    """Labels of a relative noise of 3e-5: where the curvature drowns in rounding, the ascent stops too early."""
+    """Labels of a relative noise of 3e-5: curvature that drowns in rounding ends the ascent early."""
     rng = np.random.default_rng(3)
     points, x = np.linspace(0.0, 10.0, 60), rng.uniform(0.0, 10.0, 400)
 

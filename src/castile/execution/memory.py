@@ -4,7 +4,9 @@ import sys
 
 
 def peak_memory() -> int:
-    """Return the largest memory (bytes) that this process has held so far, 0 where the system does not tell."""
+    """Return the largest memory (bytes) that this process has held so far, 0 where the system does not
+    tell.
+    """
     try:
         import resource
     except ImportError:  # Windows

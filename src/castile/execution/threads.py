@@ -44,7 +44,8 @@ def thread_count(threads: int | None = None) -> int:
 class _BlasLimits:
     """Limits on BLAS threads that are in force at the same time: the smallest one rules.
 
-    Contexts of different threads and generators end in any order, so each cannot simply restore what it found.
+    Contexts of different threads and generators end in any order, so each cannot simply restore what it
+    found.
     """
 
     def __init__(self) -> None:

@@ -39,7 +39,8 @@ def find_cache_folder() -> None:
     """Compile into a temporary folder where neither the package's nor the user's folders can be written.
 
     Numba keeps compiled kernels beside the package, or else in the user's cache folder; with neither,
-    decorating a kernel would fail. The temporary folder belongs to this process alone, since Numba's files are
+    decorating a kernel would fail. The temporary folder belongs to this process alone, since Numba's files
+    are
     pickles.
     """
 

@@ -17,8 +17,7 @@ def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
 
     Interpreter, libraries and compiler; the sparse points; plus the larger of the candidates for them (twice,
     as they are put together) and the sum of (a) the triangles: one per kind of label, their Gram matrices and
-    K_mm,
-    M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M numbers each.
+    K_mm, M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M numbers each.
     """
     columns = _n_columns(settings, survey)
     triangles = int(_TRIANGLES * 8 * columns**2)

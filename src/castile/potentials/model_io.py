@@ -175,7 +175,8 @@ def _verify(path: str | Path, outcome: FitOutcome | ImportedModel, arrays: Array
     if energy_error > _ENERGY_TOLERANCE or force_error > _FORCE_TOLERANCE:
         raise ModelFileError(
             f"{path}: the stored reference structure {reference.name} is predicted "
-            f"{energy_error:.2g} eV/atom and {force_error:.2g} eV/A off what was written; do not use this model with this version of Castile"
+            f"{energy_error:.2g} eV/atom and {force_error:.2g} eV/A off what was written; "
+            "do not use this model with this version of Castile"
         )
 
 
