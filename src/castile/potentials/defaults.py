@@ -16,7 +16,7 @@ CUTOFF_IN_BONDS, SHORTEST_CUTOFF, LONGEST_CUTOFF = 2.4, 5.0, 7.5
 WIDTH_IN_CUTOFFS = 0.4
 SIGMA = 0.5
 SCALING_IN_BONDS, SHORTEST_SCALING, SCALING_EXPONENT = 1.0, 1.5, 3.0
-N_MAX, L_MAX, ZETA = 8, 6, 3.0
+N_MAX, L_MAX, ZETA = 8, 6, 2.0
 OPERATIONS = 6e12
 """Operations that the default number of sparse points may cost: two to three minutes on two cores."""
 LABELS_PER_POINT = 4.0
@@ -90,7 +90,7 @@ def _fill_soap(
     )
     choose("n_max", N_MAX, str(N_MAX), "radial detail of about the Gaussian width")
     choose("l_max", L_MAX, str(L_MAX), "angular detail of about 30 degrees")
-    choose("zeta", ZETA, f"{ZETA:g}", "correlations of up to 7 atoms; larger values generalize less")
+    choose("zeta", ZETA, f"{ZETA:g}", "correlations of up to 5 atoms; larger values generalize less")
     choose("channels", "elements", "one per element", "elements keep their own density")
     filled = term.model_copy(update=values)
     affordable = affordable_points(filled, survey, n_labels) // n_terms
@@ -114,7 +114,7 @@ def affordable_points(term: SoapSettings, survey: Survey, n_labels: int) -> int:
     per_point = 2.0 * 3.0 * pairs * n_features / n_elements
     points = np.arange(FEWEST_SPARSE, MOST_SPARSE + 1)
     cost = per_point * points + 2.0 * n_labels * points**2 + _EVIDENCE_PRODUCTS * points.astype(float) ** 3
-    return int(points[max(0, np.searchsorted(cost, OPERATIONS) - 1)])
+    return int(points[max(0, int(np.searchsorted(cost, OPERATIONS)) - 1)])
 
 
 def _fill_pair(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from castile.errors import FitError
-from castile.execution.threads import limit_blas, thread_count
+from castile.execution.threads import limit_blas
 from castile.potentials.fit_report import LearnedAmplitude, LearnedNoise
 from castile.potentials.settings import FitSettings, PairSettings, SoapSettings
 from castile.potentials.stages import Stages
@@ -24,8 +24,6 @@ from castile.regression import (
 UNITS = {"energy": "eV per root atom", "forces": "eV/A", "stress": "eV/A^3", "fixed": "given noise"}
 _LEAST_NOISE = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
 _USUAL_STEPS = 10
-_SINGLE_THREAD = 1500
-"""Columns below which threads of the linear algebra wait for each other longer than they work."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def learn(
     jitter: float | Sequence[float] = builder.settings.jitter
     amplitudes: Sequence[float] | None = None
     message = "nothing to learn: all noise levels and amplitudes were given"
-    with limit_blas(1 if builder.n_columns < _SINGLE_THREAD else thread_count(threads)):
+    with limit_blas(1):  # where another process has a core, threads of BLAS wait for each other
         if any(noise.learn for noise in noises) or any(block.learn for block in blocks):
             with stages.stage("noise and amplitudes", _USUAL_STEPS) as advance:
                 result = maximize_evidence(
