@@ -12,6 +12,7 @@ _HOMES = {
     "SOAP": "castile.descriptors.soap",
     "RadialDistribution": "castile.descriptors.rdf",
     "CoulombMatrix": "castile.descriptors.distance_matrices",
+    "DotProductKernel": "castile.kernels",
     "GAP": "castile.potentials.gap",
     "Prediction": "castile.potentials.prediction",
     "load": "castile.potentials.gap",
@@ -27,7 +28,26 @@ _HOMES = {
     "SimulationError": "castile.errors",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [
+    "GAP",
+    "SOAP",
+    "CastileError",
+    "CoulombMatrix",
+    "DotProductKernel",
+    "FitError",
+    "InputError",
+    "LabelKeys",
+    "ModelFileError",
+    "Prediction",
+    "RadialDistribution",
+    "SimulationError",
+    "StructureSource",
+    "__version__",
+    "evaluate",
+    "export_gap",
+    "import_gap",
+    "load",
+]
 
 if TYPE_CHECKING:
     from castile.descriptors.distance_matrices import CoulombMatrix
@@ -35,6 +55,7 @@ if TYPE_CHECKING:
     from castile.descriptors.soap import SOAP
     from castile.errors import CastileError, FitError, InputError, ModelFileError, SimulationError
     from castile.evaluation import evaluate
+    from castile.kernels import DotProductKernel
     from castile.potentials.gap import GAP, load
     from castile.potentials.prediction import Prediction
     from castile.potentials.quip_export import export_gap

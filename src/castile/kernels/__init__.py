@@ -1,0 +1,5 @@
+"""Kernels: how alike two environments are, from their descriptors."""
+
+from castile.kernels.dot_product import DotProductKernel
+
+__all__ = ["DotProductKernel"]

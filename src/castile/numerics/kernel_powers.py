@@ -8,8 +8,9 @@ from numba import njit
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def raise_dots(dots, zeta, powers):
-    """Write powers = dots ** (zeta - 1), by repeated multiplication for whole zeta; negative dots count as
-    zero.
+    """Write powers = dots ** (zeta - 1), by repeated multiplication for whole zeta.
+
+    Products of power spectra are negative by rounding only; where zeta is not whole, such count as zero.
     """
     n_rows, n_columns = dots.shape
     whole = int(zeta)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
+from castile.kernels import DotProductKernel
 from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.soap_response import Piece, add_soap_response
@@ -125,7 +126,7 @@ class SoapTerm:
     def gram(self, columns: slice) -> Array:
         """Return K_mm of unit amplitude between the sparse points in ``columns``."""
         points = self.sparse_points[columns]
-        return np.maximum(points @ points.T, 0.0) ** self.zeta
+        return DotProductKernel(self.zeta).matrix(points, points)
 
     def sorted_pairs(self, environment: Environment) -> SortedPairs:
         """Return the pairs of a structure with its centres sorted by element."""
@@ -224,4 +225,3 @@ def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Itera
     for element in range(n_elements):
         for begin in range(bounds[element], bounds[element + 1], CHUNK):
             yield begin, min(begin + CHUNK, int(bounds[element + 1])), element
-
