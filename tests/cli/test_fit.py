@@ -51,6 +51,8 @@ def test_what_a_fit_prints_and_writes(data: Path, fitted: Result) -> None:
     titles = ["Label census", "Settings taken from the data", "Noise levels", "Amplitudes", "Timings"]
     positions = [out.index(title) for title in [*titles, "Errors on the test structures"]]
     assert positions == sorted(positions)
+    assert "learned × 0.3" in out
+    assert "The noise of energy is 0.3 times what the marginal likelihood found" in out
     assert re.search(r"times the root of n: .* meV/atom for the median structure of 6 atoms", out)
     before_work = fitted.stderr.index("Estimated peak memory: 0.")
     assert before_work < fitted.stderr.index("training rows")
@@ -71,10 +73,14 @@ def test_json_is_flat_and_documented(data: Path, fitted: Result) -> None:
     assert numbers["force_noise_ev_per_angstrom"] == report.noise("forces").sigma
     assert numbers["stress_noise_ev_per_angstrom3"] == report.noise("stress").sigma
     assert numbers["train_force_rmse_ev_per_angstrom"] == report.noise("forces").training_rmse
+    assert (numbers["energy_noise_factor"], numbers["force_noise_factor"]) == (0.3, 1.0)
     assert numbers["test_n_structures"] == 3
+    assert numbers["n_atoms"] == sum(len(atoms) for atoms in read(data / "train.xyz", ":"))
     errors = castile.evaluate(model, data / "test.xyz").to_json_dict()
-    for key in ("energy_rmse_mev_per_atom", "force_rmse_ev_per_angstrom"):
-        assert numbers[key] == numbers[f"test_{key}"] == pytest.approx(errors[key], rel=1e-9)
+    of_the_fit = {"n_structures", "n_atoms"}
+    assert errors.keys() & report.to_json_dict().keys() == of_the_fit
+    for key in errors.keys() - of_the_fit - {"prediction_seconds"}:
+        assert numbers[key] == numbers[f"test_{key}"] == pytest.approx(errors[key], rel=1e-6, abs=1e-9), key
     text = (DOCS / "fit.md").read_text(encoding="utf-8")
     for key in report.to_json_dict():
         name = re.sub(r"^(amplitude|composition|seconds)/.*?(_ev|_n_sparse|)$", r"\1/<name>\2", key)

@@ -103,8 +103,10 @@ def test_info_tells_the_whole_model(tmp_path: Path, copper_model: Path) -> None:
     assert values["elements"] == "Cu"
     assert values["n_structures"] == 10
     assert values["settings/soap[0].n_max"] == 4
-    assert values["amplitude/soap Cu_n_sparse"] == 15
-    assert values["noise/forces_ev_per_angstrom"] > 0
+    assert values["amplitude/soap/29_n_sparse"] == 15
+    assert values["force_noise_ev_per_angstrom"] > 0
+    of_the_fit = castile.load(copper_model).fit_report.to_json_dict()
+    assert {key: values[key] for key in of_the_fit} == of_the_fit
     assert values["model_sha256"] in result.stdout
 
 

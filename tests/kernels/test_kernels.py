@@ -1,4 +1,4 @@
-"""Every kernel: a covariance, with the derivative that it claims, and the loops of the SOAP term beside it."""
+"""Every kernel: a covariance, with its derivative, and the loops of the SOAP term beside it."""
 
 import numpy as np
 import pytest

@@ -267,11 +267,36 @@ def test_given_sigmas_are_the_same_however_they_are_given() -> None:
     np.testing.assert_allclose(by_structure.forces, by_option.forces, atol=1e-8)
 
 
+def test_energy_noise_learned_beside_forces_is_scaled_and_says_so() -> None:
+    data, options = copper_set(6), small().get_params()
+    one = castile.GAP(**options | {"settings": {"noise": {"energy_factor": 1.0}}}).fit(data).fit_report_
+    half = castile.GAP(**options | {"settings": {"noise": {"energy_factor": 0.5}}}).fit(data).fit_report_
+    assert half.noise("energy").sigma == pytest.approx(0.5 * one.noise("energy").sigma, rel=1e-6)
+    assert half.noise("forces").sigma == pytest.approx(one.noise("forces").sigma, rel=1e-6)
+    assert [(noise.kind, noise.factor) for noise in half.noises] == [
+        ("energy", 0.5), ("forces", 1.0), ("stress", 1.0),
+    ]  # fmt: skip
+    assert small(energy_noise=0.01).fit(data).fit_report_.noise("energy").factor == 1.0
+    alone = small().fit(copper_set(6, forces=False, stress=False)).fit_report_
+    assert alone.noise("energy").factor == 1.0
+
+
 def test_half_present_labels_need_a_word() -> None:
     data = [*copper_set(3), *copper_set(2, energy=False)]
     with pytest.raises(InputError, match="--allow-missing energy"):
         small().fit(data)
-    assert small(allow_missing=["energy"]).fit(data).fit_report_.noise("energy").n_labels == 3
+    model = small(allow_missing=["energy"]).fit(data)
+    assert model.fit_report_.noise("energy").n_labels == 3
+    assert model.update(data).fit_report_.noise("energy").n_labels == 6
+
+
+def test_half_present_labels_of_an_update_need_a_word(copper: castile.GAP) -> None:
+    data = [*copper_set(2), *copper_set(2, energy=False)]
+    model = castile.GAP()._take(copper.outcome_)
+    with pytest.raises(InputError, match="--allow-missing energy"):
+        model.update(data)
+    n_labels = copper.fit_report_.noise("energy").n_labels
+    assert model.update(data, allow_missing=["energy"]).fit_report_.noise("energy").n_labels == n_labels + 2
 
 
 def test_data_without_labels_and_switched_off_labels() -> None:

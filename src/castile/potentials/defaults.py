@@ -16,7 +16,9 @@ CUTOFF_IN_BONDS, SHORTEST_CUTOFF, LONGEST_CUTOFF = 2.4, 5.0, 7.5
 WIDTH_IN_CUTOFFS = 0.4
 SIGMA = 0.5
 SCALING_IN_BONDS, SHORTEST_SCALING, SCALING_EXPONENT = 1.0, 1.5, 3.0
-N_MAX, L_MAX, ZETA = 8, 6, 2.0
+N_MAX, L_MAX = 8, 6
+MANY_ELEMENTS, N_MAX_MANY, L_MAX_MANY = 3, 6, 4
+ZETA, ZETA_MOLECULES = 2.0, 4.0
 OPERATIONS = 6e12
 """Operations that the default number of sparse points may cost: two to three minutes on two cores."""
 LABELS_PER_POINT = 4.0
@@ -88,9 +90,14 @@ def _fill_soap(
     choose(
         "radial_scaling", scaling, text, "near neighbours decide most of the energy; scale of a bond length"
     )
-    choose("n_max", N_MAX, str(N_MAX), "radial detail of about the Gaussian width")
-    choose("l_max", L_MAX, str(L_MAX), "angular detail of about 30 degrees")
-    choose("zeta", ZETA, f"{ZETA:g}", "correlations of up to 5 atoms; larger values generalize less")
+    many = len(survey.elements) >= MANY_ELEMENTS
+    n_max, l_max = (N_MAX_MANY, L_MAX_MANY) if many else (N_MAX, L_MAX)
+    reason = f"less from {MANY_ELEMENTS} elements on, where their combinations add detail"
+    choose("n_max", n_max, str(n_max), f"radial detail of about the Gaussian width; {reason}")
+    choose("l_max", l_max, str(l_max), f"angular detail; {reason}")
+    zeta = ZETA_MOLECULES if survey.molecular else ZETA
+    reason = "larger values resolve more and generalize less; molecules stay near their training structures"
+    choose("zeta", zeta, f"{zeta:g}", reason)
     choose("channels", "elements", "one per element", "elements keep their own density")
     filled = term.model_copy(update=values)
     affordable = affordable_points(filled, survey, n_labels) // n_terms

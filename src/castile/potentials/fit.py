@@ -95,7 +95,6 @@ def fit_potential(
         plan.estimated_memory,
         stages,
         reference.structure,
-        threads,
     )
 
 
@@ -137,7 +136,6 @@ def refit_potential(
         outcome.report.estimated_memory,
         stages,
         outcome.reference,
-        threads,
         None if relearn else outcome.posterior,
     )
 
@@ -206,11 +204,10 @@ def _finish(
     estimate: int,
     stages: Stages,
     reference: LabelledStructure,
-    threads: int | None,
     kept: Posterior | None = None,
 ) -> FitOutcome:
     """Learn noise, amplitudes and weights, and put everything together."""
-    learned = learn(builder, factors.factors(), stages, threads, kept)
+    learned = learn(builder, factors.factors(), stages, kept)
     posterior = learned.posterior
     weights = tuple(posterior.weights[columns].copy() for columns in builder.column_slices())
     model = PotentialModel(elements, builder.composition, builder.core, builder.terms, weights)

@@ -11,7 +11,8 @@ class LearnedNoise:
     """Noise of one kind of label and what its labels were worth.
 
     ``sigma`` is in ``unit``; ``training_rmse`` the root mean square misfit of the training labels in the same
-    unit.
+    unit. A learned ``sigma`` is ``factor`` times that of the largest evidence (the setting
+    ``noise.energy_factor`` for energies beside forces, else 1).
     """
 
     kind: str
@@ -21,6 +22,7 @@ class LearnedNoise:
     n_labels: int
     effective_parameters: float
     training_rmse: float
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class FitReport:
         """Return the noise of "energy", "forces", "stress" or "fixed"; None where there is no such label."""
         return next((noise for noise in self.noises if noise.kind == kind), None)
 
-    def to_json_dict(self) -> dict[str, float | int | str]:
+    def to_json_dict(self) -> dict[str, float | int | bool | str]:
         """Flat numbers with units in the key names; keys are on the page of ``castile fit``."""
-        values: dict[str, float | int | str] = {
+        values: dict[str, float | int | bool | str] = {
             "n_structures": self.census.n_structures,
             "n_atoms": self.census.n_atoms,
             "n_sparse": self.n_sparse,
@@ -90,6 +92,8 @@ class FitReport:
             values[f"{name}_effective_parameters"] = noise.effective_parameters
             if noise.kind != "fixed":
                 values[f"{name}_noise_{unit}"] = noise.sigma * scale
+                values[f"{name}_noise_learned"] = noise.learned
+                values[f"{name}_noise_factor"] = noise.factor
         for part in self.amplitudes:
             values[f"amplitude/{part.name}_ev"] = part.amplitude
             values[f"amplitude/{part.name}_n_sparse"] = part.n_sparse

@@ -236,7 +236,7 @@ class GAP(Parameters):
         structures: Structures,
         *,
         relearn: bool = False,
-        allow_missing: Collection[str] = ("energy", "forces", "stress"),
+        allow_missing: Collection[str] | None = None,
         progress: Progress | None = None,
     ) -> "GAP":
         """Add labelled structures to a fitted model, without the old ones.
@@ -244,16 +244,27 @@ class GAP(Parameters):
         The sparse points stay; noise levels and amplitudes too, unless ``relearn``. Same as :meth:`refit` on
         all structures.
 
+        Parameters
+        ----------
+        structures : paths, globs, ase.Atoms, or a list of them
+        relearn : bool
+            Whether the evidence of all labels together chooses noise levels and amplitudes again.
+        allow_missing : collection of "energy", "forces", "stress", optional
+            Labels that some of the new structures may lack. Default: the argument of this GAP, so none after
+            :func:`castile.load`.
+        progress : callable, optional
+            Called with (stage, fraction done).
+
         Raises
         ------
         InputError
-            If the new structures hold an element that the model does not know.
+            If the new structures hold an element that the model does not know, or some lack a label.
         """
         outcome = update_potential(
             self._outcome("an update"),
             as_source(structures),
             relearn,
-            tuple(allow_missing),
+            tuple(self.allow_missing if allow_missing is None else allow_missing),
             self.threads,
             progress,
         )

@@ -40,7 +40,6 @@ def learn(
     builder: RowBuilder,
     factors: list[LabelFactor],
     stages: Stages,
-    threads: int | None,
     kept: Posterior | None = None,
 ) -> Learned:
     """Maximize the evidence and solve for the weights; noise and amplitudes of ``kept`` stay as they are.
@@ -56,6 +55,7 @@ def learn(
     jitter: float | Sequence[float] = builder.settings.jitter
     amplitudes: Sequence[float] | None = None
     message = "nothing to learn: all noise levels and amplitudes were given"
+    scales = _noise_scales(noises, builder.settings.noise.energy_factor)
     with limit_blas(1):  # where another process has a core, threads of BLAS wait for each other
         if any(noise.learn for noise in noises) or any(block.learn for block in blocks):
             with stages.stage("noise and amplitudes", _USUAL_STEPS) as advance:
@@ -63,12 +63,12 @@ def learn(
                     factors, blocks, noises, jitter=jitter, progress=lambda _: advance()
                 )
                 message, jitter, amplitudes = result.message, result.jitters, result.amplitudes
-                noises = _with_sigmas(noises, result, builder.settings.noise.energy_factor)
+                noises = _with_sigmas(noises, result, scales)
         with stages.stage("weights"):
             posterior = solve(factors, blocks, noises, amplitudes, jitter)
     return Learned(
         posterior,
-        _learned_noises(factors, noises, posterior),
+        _learned_noises(factors, noises, scales, posterior),
         _learned_amplitudes(blocks, posterior),
         message,
     )
@@ -114,23 +114,29 @@ def _noises(
     return noises
 
 
-def _with_sigmas(noises: list[Noise], result: EvidenceResult, energy_factor: float) -> list[Noise]:
-    """Take the learned noises over, that of energies times ``energy_factor``.
+def _noise_scales(noises: Sequence[Noise], energy_factor: float) -> list[float]:
+    """Return what each learned noise is multiplied by: ``energy_factor`` for energies beside forces, else 1.
 
     The misfits of the forces in a structure are correlated, but count as independent in the evidence, which
     so has energies give way to forces more than the accuracy of either asks for.
     """
+    beside_forces = any(noise.kind == "forces" for noise in noises)
+    return [energy_factor if beside_forces and n.kind == "energy" and n.learn else 1.0 for n in noises]
+
+
+def _with_sigmas(noises: list[Noise], result: EvidenceResult, scales: Sequence[float]) -> list[Noise]:
     sigmas = dict(zip(result.kinds, result.sigmas, strict=True))
-    if "forces" in sigmas and any(noise.kind == "energy" and noise.learn for noise in noises):
-        sigmas["energy"] *= energy_factor
-    return [replace(noise, sigma=sigmas[noise.kind]) for noise in noises]
+    return [
+        replace(noise, sigma=scale * sigmas[noise.kind]) for noise, scale in zip(noises, scales, strict=True)
+    ]
 
 
 def _learned_noises(
-    factors: list[LabelFactor], noises: list[Noise], posterior: Posterior
+    factors: list[LabelFactor], noises: list[Noise], scales: Sequence[float], posterior: Posterior
 ) -> tuple[LearnedNoise, ...]:
     rows = []
-    for factor, noise, effective in zip(factors, noises, posterior.effective_parameters, strict=True):
+    effective_parameters = posterior.effective_parameters
+    for factor, noise, scale, effective in zip(factors, noises, scales, effective_parameters, strict=True):
         misfit = factor.factor[:, :-1] @ posterior.weights - factor.factor[:, -1]
         rmse = float(np.sqrt(misfit @ misfit / factor.n_rows))
         rows.append(
@@ -142,6 +148,7 @@ def _learned_noises(
                 factor.n_rows,
                 effective,
                 rmse,
+                scale,
             )
         )
     return tuple(rows)

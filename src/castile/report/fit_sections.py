@@ -17,9 +17,10 @@ from castile.report.page import Paragraph, Section
 
 _NOISE = (
     "Nothing here was tuned by hand: noise levels and amplitudes are those with the largest marginal "
-    "likelihood. The noise of a label is how far the model may stay from it: it covers what the calculation "
-    "scatters and what the model cannot express. A training error much smaller than the noise means that "
-    "nearly as many parameters are determined as there are labels."
+    "likelihood, the noise of energies times a fixed factor where forces are fitted too. The noise of a "
+    "label is how far the model may stay from it: it covers what the calculation scatters and what the model "
+    "cannot express. A training error much smaller than the noise means that nearly as many parameters are "
+    "determined as there are labels."
 )
 _AMPLITUDES = (
     "The amplitude of a part is how much energy per atom it contributes, as a standard deviation before any "

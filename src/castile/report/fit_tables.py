@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from castile.evaluation.errors import GPA_PER_EV_PER_CUBIC_ANGSTROM
 from castile.evaluation.tables import ABSENT, Table, format_number
-from castile.potentials.fit_report import FitReport
+from castile.potentials.fit_report import FitReport, LearnedNoise
 from castile.report.settings_rows import settings_rows
 from castile.structures import LabelCensus
 
@@ -44,7 +44,7 @@ def noise_table(report: FitReport) -> Table:
                 noise.kind,
                 unit,
                 format_number(noise.sigma * scale),
-                "learned" if noise.learned else "given",
+                _origin(noise),
                 format_number(noise.training_rmse * scale),
                 format_number(noise.n_labels),
                 format_number(noise.effective_parameters),
@@ -52,7 +52,19 @@ def noise_table(report: FitReport) -> Table:
         )
     columns = ("label", "unit", "noise", "origin", "training RMSE", "labels", "effective parameters")
     note = "The energy of a structure of N atoms has its noise times √N."
-    return Table(columns, tuple(rows), "Noise levels", note)
+    scaled = [
+        f"The noise of {noise.kind} is {noise.factor:g} times what the marginal likelihood found "
+        f"(setting noise.{noise.kind}_factor)."
+        for noise in report.noises
+        if noise.factor != 1.0
+    ]
+    return Table(columns, tuple(rows), "Noise levels", " ".join([note, *scaled]))
+
+
+def _origin(noise: LearnedNoise) -> str:
+    if not noise.learned:
+        return "given"
+    return "learned" if noise.factor == 1.0 else f"learned × {noise.factor:g}"
 
 
 def _readable(unit: str) -> tuple[float, str]:

@@ -18,18 +18,12 @@ from castile.report.fit_tables import (
     composition_table,
     fit_timing_table,
     noise_table,
-    part_name,
     reasons_table,
     settings_table,
 )
 from castile.report.imported_summary import ImportedSummary
 from castile.report.settings_rows import settings_values
 
-_UNIT_NAMES = {
-    "eV per root atom": "ev_per_root_atom",
-    "eV/A": "ev_per_angstrom",
-    "eV/A^3": "ev_per_cubic_angstrom",
-}
 Json = float | int | bool | str | None
 
 
@@ -86,37 +80,18 @@ class ModelSummary:
         return Table(("what", "value"), rows, "Model")
 
     def to_json_dict(self) -> dict[str, Json]:
-        """Flat values; keys are on the page of ``castile info``."""
-        report, census = self.report, self.report.census
+        """Flat values; keys are on the pages of ``castile info`` and, for the fit, ``castile fit``."""
         values: dict[str, Json] = {
             "file_bytes": self.n_bytes,
             "schema_version": self.schema_version,
             "package_version": self.package_version,
             "model_sha256": self.sha256,
-            "training_data_sha256": census.data_hash,
             "elements": " ".join(self.elements),
             "cutoff_angstrom": self.cutoff,
-            "n_structures": census.n_structures,
-            "n_atoms": census.n_atoms,
-            "n_energies": census.energy.n_present,
-            "n_forces": census.forces.n_present,
-            "n_stresses": census.stress.n_present,
-            "n_weights": report.n_columns,
-            "log_evidence": report.log_evidence,
-            "peak_memory_bytes": report.peak_memory,
-            "estimated_memory_bytes": report.estimated_memory,
+            "n_weights": self.report.n_columns,
         }
-        values |= {f"composition/{symbol}_ev": energy for symbol, energy in report.composition}
-        for noise in report.noises:
-            unit = _UNIT_NAMES.get(noise.unit, "relative")
-            values[f"noise/{noise.kind}_{unit}"] = noise.sigma
-            values[f"noise/{noise.kind}_learned"] = noise.learned
-            values[f"noise/{noise.kind}_training_rmse_{unit}"] = noise.training_rmse
-        for part in report.amplitudes:
-            values[f"amplitude/{part_name(part.name)}_ev"] = part.amplitude
-            values[f"amplitude/{part_name(part.name)}_n_sparse"] = part.n_sparse
+        values |= self.report.to_json_dict()
         values |= {f"settings/{key}": value for key, value in settings_values(self.settings)}
-        values |= {f"seconds/{stage}": seconds for stage, seconds in report.timings}
         return values
 
 

@@ -70,7 +70,8 @@ def _half_present(kind: KindCensus) -> str:
     keys = ", ".join(repr(key) for key, _ in kind.keys)
     return (
         f"{kind.kind}: found in {kind.n_present} structures (key {keys}) but missing in {kind.n_missing}: "
-        f"{names}{more}. If that is intended, say --allow-missing {kind.kind}; if they have it under another "
+        f"{names}{more}. If that is intended, say --allow-missing {kind.kind} (in Python "
+        f"allow_missing=['{kind.kind}']); if they have it under another "
         f"name, say {_KEY_OPTIONS[kind.kind]}; to ignore this label everywhere, give the key as none"
     )
 
