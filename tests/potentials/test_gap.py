@@ -1,5 +1,7 @@
 """Fits of GAP: the same whatever the order of work, from any mix of labels, updated, saved and loaded."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,9 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.validation import check_is_fitted
 
 import castile
 from castile.errors import FitError, InputError, ModelFileError, NotFittedError
@@ -425,3 +430,25 @@ def test_scikit_learn_can_clone_it(copper: castile.GAP) -> None:
     assert repr(copy.set_params(memory=None)) == "GAP(cutoff=4.0)"
     with pytest.raises(ValueError, match="no argument 'cutof'"):
         copy.set_params(cutof=4.0)
+    everything = castile.GAP({"seed": 1}, composition={"Cu": 1.0}, allow_missing=["energy"], pair=False)
+    assert clone(everything).get_params() == everything.get_params()
+    with pytest.raises(SklearnNotFittedError):
+        check_is_fitted(clone(copper))
+    check_is_fitted(copper)
+
+
+def test_scikit_learn_can_search_its_arguments() -> None:
+    def score(model: castile.GAP, structures: list[Atoms], y: None = None) -> float:
+        return -castile.evaluate(model, structures).overall.force.rmse
+
+    search = GridSearchCV(small(), {"n_sparse": [2, 12]}, cv=2, scoring=score).fit(copper_set(6))
+    assert search.best_params_ == {"n_sparse": 12}
+    best = small(n_sparse=12).fit(copper_set(6))
+    predicted = search.best_estimator_.predict(metal(9)).energy
+    assert predicted == pytest.approx(best.predict(metal(9)).energy, abs=1e-6)
+
+
+def test_scikit_learn_is_not_imported() -> None:
+    code = "import sys, castile; castile.GAP().get_params(); print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

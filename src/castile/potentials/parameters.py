@@ -1,13 +1,16 @@
 """Constructor arguments as parameters, in scikit-learn's manner without the time that its import takes."""
 
 import inspect
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 
 class Parameters:
     """For a class whose ``__init__`` only stores its arguments: ``get_params``, ``set_params``, a short repr.
 
-    ``sklearn.base.clone`` copies such an object.
+    ``sklearn.base.clone`` copies such an object, and scikit-learn's searches and cross-validations take it.
     """
 
     @classmethod
@@ -32,6 +35,13 @@ class Parameters:
                 raise ValueError(f"{type(self).__name__} has no argument {name!r}")
             setattr(self, name, value)
         return self
+
+    def __sklearn_tags__(self) -> "Tags":
+        """Return what scikit-learn wants to know of an estimator: no ``y`` is needed, nothing is an array."""
+        from sklearn.utils import InputTags, Tags, TargetTags  # only scikit-learn itself calls this
+
+        inputs = InputTags(two_d_array=False, allow_nan=False)
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=inputs)
 
     def __repr__(self) -> str:
         """Return the call with the arguments that differ from the defaults."""
