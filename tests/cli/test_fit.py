@@ -172,6 +172,7 @@ def test_options_reach_the_model(data: Path, tmp_path: Path) -> None:
     assert settings.composition.energies == {"Cu": 0.02}
 
 
+@pytest.mark.usefixtures("children_can_be_interrupted")
 def test_interruption_leaves_nothing(tmp_path: Path) -> None:
     write(tmp_path / "many.xyz", labelled_copper(12) * 60)
     child = subprocess.Popen(

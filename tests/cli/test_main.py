@@ -88,6 +88,7 @@ def test_notes_and_operating_system_errors_are_told() -> None:
     )
 
 
+@pytest.mark.usefixtures("children_can_be_interrupted")
 def test_interruption_exits_with_130(tmp_path: Path) -> None:
     from ase.build import bulk
     from ase.io import write

@@ -101,6 +101,7 @@ def test_a_killed_run_continues_exactly(ensemble, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("children_can_be_interrupted")
 @pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_stopped_by_a_signal_leaves_a_usable_checkpoint(stop_signal, tmp_path):
     output = tmp_path / "run.xyz"
