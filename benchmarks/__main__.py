@@ -179,7 +179,7 @@ def run_all(results: Annotated[Path, typer.Option(help="Folder of the JSON files
 
 @app.command("docs")
 def docs(results: Annotated[Path, typer.Option(help="Folder of the JSON files.")] = pages.RESULTS) -> None:
-    """Write the saved runs into docs/performance.md and docs/accuracy.md."""
+    """Write the saved runs into README.md, docs/performance.md and docs/accuracy.md."""
     for path in pages.update_pages(results):
         print(f"wrote {path}")
 

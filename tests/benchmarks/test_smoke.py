@@ -191,7 +191,25 @@ def test_pages_have_a_block_for_every_benchmark_and_no_other() -> None:
 
     text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages.PAGES)
     blocks = {match["name"] for match in pages._BLOCK.finditer(text)}
-    assert blocks == {command.replace(" ", "-") for command in COMMANDS}
+    runs = {command.replace(" ", "-") for command in COMMANDS}
+    assert blocks == runs | {pages.SUMMARY}
+    assert set(pages._SUMMARIZED) == {name for name in runs if name.startswith("accuracy-")}
+
+
+def test_summary_has_a_row_for_each_accuracy_run_that_is_stored(tmp_path: Path) -> None:
+    errors = {"energy_rmse_mev_per_atom": 3.456, "force_rmse_ev_per_angstrom": 0.0987}
+    numbers = {"n_structures": 214, "fit_seconds": 90.0} | {f"test/{k}": v for k, v in errors.items()}
+    write_record(replace(RECORD, name="accuracy-si", numbers=numbers), tmp_path / "results" / "si.json")
+    (tmp_path / "docs").mkdir()
+    for name in pages.PAGES:
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    changed = pages.update_pages(tmp_path / "results", tmp_path)
+    assert tmp_path / "README.md" in changed
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    block = text[text.index("<!-- benchmark: accuracy -->") : text.index("<!-- end -->")]
+    assert "| silicon | 214 | 3.46 | 98.7 | 1.50 |" in block
+    assert "molybdenum" not in block
+    assert "No run is stored yet." in pages.accuracy_summary({})
 
 
 def test_busy_machine_is_mentioned() -> None:
