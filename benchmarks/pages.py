@@ -1,7 +1,7 @@
 """Tables of saved runs into the pages of the documentation, between markers; no number is typed by hand.
 
 A page says ``<!-- benchmark: NAME -->`` where the run NAME belongs and ``<!-- end -->`` below it; what stands
-between is replaced. The name ``accuracy`` stands for a summary: a row for each run of ``python -m benchmarks accuracy``.
+between is replaced. The name ``accuracy`` stands for a summary of all accuracy runs, a row each.
 """
 
 import re
