@@ -6,22 +6,9 @@ from numba import njit
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 def triplet_response(
-    centers,
-    first,
-    roles,
-    vectors,
-    distances,
-    cut,
-    cut_slope,
-    theta,
-    points,
-    weights,
-    constant,
-    exponential,
-    power,
-    energies,
-    gradient,
-):
+    centers, first, roles, vectors, distances, cut, cut_slope, theta, points, weights, constant, exponential,
+    power, energies, gradient,
+):  # fmt: skip
     """Add 2 f_j f_k (sum_s w_s K(x / theta, point_s) + constant) of all unordered pairs j, k of neighbours.
 
     x = (r_j + r_k, (r_j - r_k)^2, r_jk); ``points`` (3, n_sparse) are divided by theta. Two neighbours make a
@@ -71,11 +58,8 @@ def triplet_response(
                 g2 = product * g2 / theta[2] / opposite
                 along_j = (g0 + g1 + 2.0 * cut_slope[j] * cut[k] * value) / distances[j]
                 along_k = (g0 - g1 + 2.0 * cut[j] * cut_slope[k] * value) / distances[k]
-                row_j, row_k = gradient[j + shift], gradient[k + shift]
-                row_j[0] += along_j * vectors[j, 0] - g2 * d_x
-                row_j[1] += along_j * vectors[j, 1] - g2 * d_y
-                row_j[2] += along_j * vectors[j, 2] - g2 * d_z
-                row_k[0] += along_k * vectors[k, 0] + g2 * d_x
-                row_k[1] += along_k * vectors[k, 1] + g2 * d_y
-                row_k[2] += along_k * vectors[k, 2] + g2 * d_z
+                for axis in range(3):
+                    across = g2 * (vectors[k, axis] - vectors[j, axis])
+                    gradient[j + shift, axis] += along_j * vectors[j, axis] - across
+                    gradient[k + shift, axis] += along_k * vectors[k, axis] + across
         offset += end - begin

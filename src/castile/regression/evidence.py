@@ -155,7 +155,6 @@ def maximize_evidence(
     problem = WhitenedProblem(factors, priors)
     parameters = _initial_parameters(problem, blocks, noises)
     objective = _Objective(problem, parameters)
-    point = _first_point(objective)
     n_kinds = len(factors)
 
     def report(iteration: int, current: _Point) -> None:
@@ -166,7 +165,9 @@ def maximize_evidence(
                 EvidenceStep(iteration, objective.n_evaluations, value, scales[:n_kinds], scales[n_kinds:])
             )
 
-    point, n_iterations, converged, message = _ascend(objective, point, max_iterations, report)
+    point, n_iterations, converged, message = _ascend(
+        objective, _first_point(objective), max_iterations, report
+    )
     return EvidenceResult(
         kinds=tuple(factor.kind for factor in factors),
         sigmas=_scales(point)[:n_kinds],

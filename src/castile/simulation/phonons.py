@@ -162,10 +162,7 @@ def compute_phonons(
 
     """
     phonopy = _import_phonopy()
-    require_calculator(atoms, "phonons")
-    require_three_dimensional_crystal(atoms, "phonons")
-    if not 0 < displacement < 0.5:
-        raise InputError(f"displacement is {displacement}; it must lie between 0 and 0.5 A, for example 0.01")
+    _check(atoms, displacement)
     reference = _relaxed(atoms, max_force) if relax_cell else _copy_with_calculator(atoms, atoms)
     repeats = _repeats(reference, min_length) if supercell is None else _checked_repeats(supercell)
     solver = _solver(phonopy, reference, repeats)
@@ -173,10 +170,7 @@ def compute_phonons(
     if save_to is not None:
         solver.save(save_to, settings={"force_constants": True})
     bands = _bands(solver, path, n_path_points)
-    solver.run_mesh(mesh_length)
-    on_mesh = np.asarray(solver.mesh.frequencies)
-    solver.run_qpoints([[0.0, 0.0, 0.0]])
-    gamma = np.asarray(solver.qpoints.frequencies)[0]
+    on_mesh, gamma = _mesh_and_gamma(solver, mesh_length)
     return Phonons(
         bands=bands,
         density_of_states=_density_of_states(solver),
@@ -191,6 +185,21 @@ def compute_phonons(
         n_primitive_atoms=len(solver.primitive),
         atoms=reference.copy(),
     )
+
+
+def _check(atoms: Atoms, displacement: float) -> None:
+    require_calculator(atoms, "phonons")
+    require_three_dimensional_crystal(atoms, "phonons")
+    if not 0 < displacement < 0.5:
+        raise InputError(f"displacement is {displacement}; it must lie between 0 and 0.5 A, for example 0.01")
+
+
+def _mesh_and_gamma(solver: Any, mesh_length: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return frequencies (THz) on the mesh, (n_points, n_bands), and at the zone center, (n_bands,)."""
+    solver.run_mesh(mesh_length)
+    on_mesh = np.asarray(solver.mesh.frequencies)
+    solver.run_qpoints([[0.0, 0.0, 0.0]])
+    return on_mesh, np.asarray(solver.qpoints.frequencies)[0]
 
 
 def _add_force_constants(
