@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from castile.cli.options import DataFiles
+from castile.cli.options import CutoffFunction, DataFiles, RadialBasis
 
 
 class Average(StrEnum):
@@ -17,20 +17,6 @@ class Average(StrEnum):
     off = "off"
     inner = "inner"
     outer = "outer"
-
-
-class RadialBasis(StrEnum):
-    """Radial functions."""
-
-    gto = "gto"
-    equispaced = "equispaced"
-
-
-class CutoffFunction(StrEnum):
-    """How the environment ends."""
-
-    cosine = "cosine"
-    smooth = "smooth"
 
 
 class Precision(StrEnum):

@@ -9,6 +9,37 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from castile.cli import options
+from castile.cli.fit_options import (
+    Amplitude,
+    AtomEnergy,
+    Channels,
+    Composition,
+    CompositionChoice,
+    Cutoff,
+    CutoffForm,
+    CutoffWidth,
+    EnergyNoise,
+    ForceNoise,
+    LMax,
+    Memory,
+    NewFiles,
+    NMax,
+    NSparse,
+    Output,
+    RadialFunctions,
+    Report,
+    Seed,
+    SelectionChoice,
+    SettingsFile,
+    Sigma,
+    StressNoise,
+    TestFiles,
+    Threads,
+    TrainFiles,
+    WithCore,
+    WithPair,
+    Zeta,
+)
 from castile.cli.options import (
     AllowMissing,
     ConfigTypeKey,
@@ -25,146 +56,35 @@ if TYPE_CHECKING:
     from castile.potentials.gap import GAP
     from castile.structures import LabelKeys, StructureSource
 
-SOAP_PANEL = "SOAP term (default: from the data)"
-TERMS_PANEL = "Other terms"
-NOISE_PANEL = "Noise (default: learned)"
-WORK_PANEL = "Work"
-
-
-class CutoffFunction(StrEnum):
-    """How the environment ends."""
-
-    cosine = "cosine"
-    smooth = "smooth"
-
-
-class RadialBasis(StrEnum):
-    """Radial functions."""
-
-    gto = "gto"
-    equispaced = "equispaced"
-
-
-class Composition(StrEnum):
-    """Where the energies of the elements come from."""
-
-    auto = "auto"
-    isolated = "isolated"
-    least_squares = "least_squares"
-    none = "none"
-
-
-class Selection(StrEnum):
-    """How sparse points are chosen."""
-
-    farthest = "farthest"
-    cur = "cur"
-    kmeans = "kmeans"
-    random = "random"
-
-
-TrainFiles = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="TRAIN",
-        help="Labelled structures: any file that ASE reads, several files, globs in quotes, and "
-        "slices such as 'train.xyz@::10'.",
-    ),
-]
-NewFiles = Annotated[
-    list[str], typer.Argument(metavar="NEW", help="Labelled structures to add; files, globs, slices.")
-]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="MODEL", help="Model file to write (.castile).")
-]
-TestFiles = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TEST", help="Labelled structures to test the model on; may be repeated."),
-]
-Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an HTML report.")]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Threads (default: all cores).", rich_help_panel=WORK_PANEL),
-]
-
-
-def _soap(metavar: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(metavar=metavar, help=text, rich_help_panel=SOAP_PANEL)
-    return option
-
-
-def _noise(text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(metavar="SIGMA", help=text, rich_help_panel=NOISE_PANEL)
-    return option
-
 
 def fit(
     train: TrainFiles,
     output: Output,
     test: TestFiles = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.toml", help="Settings, such as a fit writes; options change them."),
-    ] = None,
+    config: SettingsFile = None,
     json: JsonFile = None,
     report: Report = None,
-    cutoff: Annotated[float | None, _soap("R", "Radius of an environment, Å.")] = None,
-    cutoff_width: Annotated[float | None, _soap("D", "Length over which it fades, Å.")] = None,
-    cutoff_function: Annotated[CutoffFunction | None, _soap("F", "cosine or smooth.")] = None,
-    n_max: Annotated[int | None, _soap("N", "Number of radial functions.")] = None,
-    l_max: Annotated[int | None, _soap("L", "Largest angular channel.")] = None,
-    sigma: Annotated[float | None, _soap("S", "Gaussian width of an atom, Å.")] = None,
-    zeta: Annotated[float | None, _soap("Z", "Exponent of the kernel.")] = None,
-    n_sparse: Annotated[int | None, _soap("M", "Sparse points, all elements together.")] = None,
-    radial_basis: Annotated[RadialBasis | None, _soap("B", "gto or equispaced.")] = None,
-    amplitude: Annotated[float | None, _soap("DELTA", "Amplitude, eV per atom; learned by default.")] = None,
-    channels: Annotated[
-        str | None, _soap("N|elements", "Density channels that elements share, or 'elements'.")
-    ] = None,
-    pair: Annotated[
-        bool, typer.Option("--pair/--no-pair", help="With a pair term.", rich_help_panel=TERMS_PANEL)
-    ] = True,
-    core: Annotated[
-        bool,
-        typer.Option("--core/--no-core", help="With ZBL repulsion of nuclei.", rich_help_panel=TERMS_PANEL),
-    ] = True,
-    composition: Annotated[
-        Composition,
-        typer.Option(
-            help="Energies of the elements: from isolated atoms in the data, by least squares, or the first "
-            "that is possible (auto).",
-            rich_help_panel=TERMS_PANEL,
-        ),
-    ] = Composition.auto,
-    atom_energy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SYMBOL=EV",
-            help="Energy of an isolated atom, eV; once per element, instead of --composition.",
-            rich_help_panel=TERMS_PANEL,
-        ),
-    ] = None,
-    energy_noise: Annotated[
-        float | None, _noise("eV per root atom: the energy of n atoms has SIGMA times the root of n.")
-    ] = None,
-    force_noise: Annotated[float | None, _noise("eV/Å, of a force component.")] = None,
-    stress_noise: Annotated[float | None, _noise("eV/Å^3, of a stress component.")] = None,
-    selection: Annotated[
-        Selection | None,
-        typer.Option(help="Choice of sparse points (default: farthest).", rich_help_panel=WORK_PANEL),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Of every random choice (default: 0).", rich_help_panel=WORK_PANEL),
-    ] = None,
-    memory: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GB",
-            help="Memory that may be used; fewer sparse points where it is too little (default: no limit).",
-            rich_help_panel=WORK_PANEL,
-        ),
-    ] = None,
+    cutoff: Cutoff = None,
+    cutoff_width: CutoffWidth = None,
+    cutoff_function: CutoffForm = None,
+    n_max: NMax = None,
+    l_max: LMax = None,
+    sigma: Sigma = None,
+    zeta: Zeta = None,
+    n_sparse: NSparse = None,
+    radial_basis: RadialFunctions = None,
+    amplitude: Amplitude = None,
+    channels: Channels = None,
+    pair: WithPair = True,
+    core: WithCore = True,
+    composition: CompositionChoice = Composition.auto,
+    atom_energy: AtomEnergy = None,
+    energy_noise: EnergyNoise = None,
+    force_noise: ForceNoise = None,
+    stress_noise: StressNoise = None,
+    selection: SelectionChoice = None,
+    seed: Seed = None,
+    memory: Memory = None,
     threads: Threads = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -185,30 +105,13 @@ def fit(
     from castile.potentials.gap import GAP
 
     model = GAP(
-        config,
-        cutoff=cutoff,
-        cutoff_width=cutoff_width,
-        cutoff_function=_value(cutoff_function),
-        n_max=n_max,
-        l_max=l_max,
-        sigma=sigma,
-        zeta=zeta,
-        n_sparse=n_sparse,
-        radial_basis=_value(radial_basis),
-        amplitude=amplitude,
-        channels=_channels(channels),
-        pair=pair,
-        core=core,
-        composition=_atom_energies(atom_energy, composition),
-        energy_noise=energy_noise,
-        force_noise=force_noise,
-        stress_noise=stress_noise,
-        selection=_value(selection),
-        seed=seed,
-        allow_missing=tuple(allow_missing or ()),
-        memory=memory,
-        threads=threads,
-    )
+        config, cutoff=cutoff, cutoff_width=cutoff_width, cutoff_function=_value(cutoff_function),
+        n_max=n_max, l_max=l_max, sigma=sigma, zeta=zeta, n_sparse=n_sparse,
+        radial_basis=_value(radial_basis), amplitude=amplitude, channels=_channels(channels), pair=pair,
+        core=core, composition=_atom_energies(atom_energy, composition), energy_noise=energy_noise,
+        force_noise=force_noise, stress_noise=stress_noise, selection=_value(selection), seed=seed,
+        allow_missing=tuple(allow_missing or ()), memory=memory, threads=threads,
+    )  # fmt: skip
     _run_fit(model, train, keys, output, config, test, json, report)
 
 

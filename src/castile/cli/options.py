@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
     from castile.structures import LabelKeys
 
 LABELS_PANEL = "Labels"
+
+
+class CutoffFunction(StrEnum):
+    """How the environment ends."""
+
+    cosine = "cosine"
+    smooth = "smooth"
+
+
+class RadialBasis(StrEnum):
+    """Radial functions."""
+
+    gto = "gto"
+    equispaced = "equispaced"
+
 
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.castile).")]
 DataFiles = Annotated[

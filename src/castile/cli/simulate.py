@@ -7,6 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from castile.cli.md_options import (
+    BarostatTime,
+    BulkModulus,
+    CheckpointEvery,
+    ContactFraction,
+    EnsembleName,
+    FinalTemperature,
+    FrameEvery,
+    KeepVelocities,
+    LogEvery,
+    Overwrite,
+    Pressure,
+    Repeat,
+    Restart,
+    Seed,
+    Steps,
+    Temperature,
+    TemperatureLimit,
+    ThermostatTime,
+    TimeStep,
+    Trajectory,
+)
 from castile.cli.options import JsonFile, ModelFile
 
 if TYPE_CHECKING:
@@ -121,65 +143,26 @@ def relax(
 def md(
     model: ModelFile,
     structure: StructureFile,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            help="Trajectory (.xyz or .extxyz); log (.csv) and checkpoint are written beside it.",
-        ),
-    ],
-    ensemble: Annotated[
-        str, typer.Option(metavar="NAME", help="nve, langevin (constant temperature) or npt (and pressure).")
-    ] = "nve",
-    steps: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Number of time steps, from the very start.")
-    ] = 1000,
-    time_step: Annotated[float, typer.Option(metavar="T", help="Time step, fs.")] = 1.0,
-    temperature: Annotated[
-        float, typer.Option(metavar="T", help="Temperature of the initial velocities and the thermostat, K.")
-    ] = 300.0,
-    final_temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="Temperature at the last step, reached linearly, K.")
-    ] = None,
-    pressure: Annotated[float, typer.Option(metavar="P", help="Pressure, GPa (npt).")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of velocities and thermostat.")] = 0,
-    repeat: Annotated[
-        tuple[int, int, int], typer.Option(metavar="A B C", help="Repeat the cell along its three vectors.")
-    ] = (1, 1, 1),
-    keep_velocities: Annotated[
-        bool, typer.Option("--keep-velocities", help="Start with the velocities of STRUCTURE.")
-    ] = False,
-    thermostat_time: Annotated[
-        float, typer.Option(metavar="T", help="Inverse friction of the thermostat, fs.")
-    ] = 200.0,
-    barostat_time: Annotated[
-        float, typer.Option(metavar="T", help="Relaxation time of the pressure, fs.")
-    ] = 1000.0,
-    bulk_modulus: Annotated[
-        float,
-        typer.Option(metavar="B", help="Rough stiffness, GPa (npt); sets only how fast the volume moves."),
-    ] = 100.0,
-    log_every: Annotated[int, typer.Option(min=1, metavar="N", help="Steps between rows of the log.")] = 10,
-    frame_every: Annotated[int, typer.Option(min=1, metavar="N", help="Steps between frames.")] = 100,
-    checkpoint_every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Steps between checkpoints.")
-    ] = 100,
-    temperature_limit: Annotated[
-        float | None,
-        typer.Option(metavar="T", help="Stop above this temperature, K (default: 10 times --temperature)."),
-    ] = None,
-    contact_fraction: Annotated[
-        float,
-        typer.Option(
-            metavar="X", help="Stop when two atoms are closer than X times the sum of covalent radii."
-        ),
-    ] = 0.5,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Continue from the checkpoint beside OUT.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    output: Trajectory,
+    ensemble: EnsembleName = "nve",
+    steps: Steps = 1000,
+    time_step: TimeStep = 1.0,
+    temperature: Temperature = 300.0,
+    final_temperature: FinalTemperature = None,
+    pressure: Pressure = 0.0,
+    seed: Seed = 0,
+    repeat: Repeat = (1, 1, 1),
+    keep_velocities: KeepVelocities = False,
+    thermostat_time: ThermostatTime = 200.0,
+    barostat_time: BarostatTime = 1000.0,
+    bulk_modulus: BulkModulus = 100.0,
+    log_every: LogEvery = 10,
+    frame_every: FrameEvery = 100,
+    checkpoint_every: CheckpointEvery = 100,
+    temperature_limit: TemperatureLimit = None,
+    contact_fraction: ContactFraction = 0.5,
+    restart: Restart = False,
+    overwrite: Overwrite = False,
     json_file: JsonFile = None,
 ) -> None:
     """Run molecular dynamics of STRUCTURE with MODEL.
@@ -191,22 +174,13 @@ def md(
 
     settings = MolecularDynamicsSettings(
         ensemble=ensemble,  # type: ignore[arg-type]  # validated and converted there
-        n_steps=steps,
-        time_step_fs=time_step,
-        temperature_k=temperature,
-        final_temperature_k=final_temperature,
-        pressure_gpa=pressure,
-        seed=seed,
-        keep_velocities=keep_velocities,
-        thermostat_time_fs=thermostat_time,
-        barostat_time_fs=barostat_time,
-        bulk_modulus_gpa=bulk_modulus,
-        log_interval=log_every,
-        trajectory_interval=frame_every,
-        checkpoint_interval=checkpoint_every,
-        contact_fraction=contact_fraction,
+        n_steps=steps, time_step_fs=time_step, temperature_k=temperature,
+        final_temperature_k=final_temperature, pressure_gpa=pressure, seed=seed,
+        keep_velocities=keep_velocities, thermostat_time_fs=thermostat_time, barostat_time_fs=barostat_time,
+        bulk_modulus_gpa=bulk_modulus, log_interval=log_every, trajectory_interval=frame_every,
+        checkpoint_interval=checkpoint_every, contact_fraction=contact_fraction,
         temperature_limit_k=temperature_limit,
-    )
+    )  # fmt: skip
     files = MolecularDynamicsFiles.beside(output)
     atoms = structure_from(structure).repeat(repeat)
     atoms.calc = calculator_from(model)

@@ -159,15 +159,12 @@ def maximize_evidence(
 
     def report(iteration: int, current: _Point) -> None:
         if progress is not None:
-            scales = _scales(current)
-            value = current.log_evidence
-            progress(
-                EvidenceStep(iteration, objective.n_evaluations, value, scales[:n_kinds], scales[n_kinds:])
-            )
+            scales, count = _scales(current), objective.n_evaluations
+            step = EvidenceStep(iteration, count, current.log_evidence, scales[:n_kinds], scales[n_kinds:])
+            progress(step)
 
-    point, n_iterations, converged, message = _ascend(
-        objective, _first_point(objective), max_iterations, report
-    )
+    first = _first_point(objective)
+    point, n_iterations, converged, message = _ascend(objective, first, max_iterations, report)
     return EvidenceResult(
         kinds=tuple(factor.kind for factor in factors),
         sigmas=_scales(point)[:n_kinds],

@@ -166,9 +166,7 @@ def compute_phonons(
     reference = _relaxed(atoms, max_force) if relax_cell else _copy_with_calculator(atoms, atoms)
     repeats = _repeats(reference, min_length) if supercell is None else _checked_repeats(supercell)
     solver = _solver(phonopy, reference, repeats)
-    drift = _add_force_constants(solver, reference, displacement, progress)
-    if save_to is not None:
-        solver.save(save_to, settings={"force_constants": True})
+    drift = _add_force_constants(solver, reference, displacement, save_to, progress)
     bands = _bands(solver, path, n_path_points)
     on_mesh, gamma = _mesh_and_gamma(solver, mesh_length)
     return Phonons(
@@ -203,9 +201,13 @@ def _mesh_and_gamma(solver: Any, mesh_length: float) -> tuple[np.ndarray, np.nda
 
 
 def _add_force_constants(
-    solver: Any, reference: Atoms, displacement: float, progress: ProgressCallback | None
+    solver: Any,
+    reference: Atoms,
+    displacement: float,
+    save_to: str | Path | None,
+    progress: ProgressCallback | None,
 ) -> float:
-    """Evaluate all displaced supercells; return how much the acoustic sum rule was violated (eV/A^2)."""
+    """Evaluate all displaced supercells; return the violation of the acoustic sum rule (eV/A^2)."""
     solver.generate_displacements(distance=displacement)
     cells = solver.supercells_with_displacements
     solver.forces = np.array(
@@ -214,6 +216,8 @@ def _add_force_constants(
     solver.produce_force_constants(show_drift=False)
     drift = float(np.abs(solver.force_constants.sum(axis=1)).max())
     solver.symmetrize_force_constants(show_drift=False)
+    if save_to is not None:
+        solver.save(save_to, settings={"force_constants": True})
     return drift
 
 
