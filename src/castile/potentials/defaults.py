@@ -19,10 +19,12 @@ SCALING_IN_BONDS, SHORTEST_SCALING, SCALING_EXPONENT = 1.0, 1.5, 3.0
 N_MAX, L_MAX = 8, 6
 MANY_ELEMENTS, N_MAX_MANY, L_MAX_MANY = 3, 6, 4
 ZETA, ZETA_MOLECULES = 2.0, 4.0
-OPERATIONS = 6e12
-"""Operations that the default number of sparse points may cost: two to three minutes on two cores."""
+OPERATIONS_PER_ATOM, OPERATIONS_PER_ATOM_MOLECULES = 2e8, 7e8
+"""Operations per training atom that the default number of sparse points may cost; molecules, all of one kind,
+go on to learn from more points when crystals do not."""
+FEWEST_OPERATIONS = 1e12
 LABELS_PER_POINT = 4.0
-MOST_SPARSE, FEWEST_SPARSE = 6000, 20
+MOST_SPARSE, FEWEST_SPARSE = 7000, 20
 _EVIDENCE_PRODUCTS = 15.0
 
 
@@ -102,13 +104,20 @@ def _fill_soap(
     filled = term.model_copy(update=values)
     affordable = affordable_points(filled, survey, n_labels) // n_terms
     most = max(1, min(affordable, int(n_labels / LABELS_PER_POINT), survey.n_atoms, MOST_SPARSE))
-    reason = f"about {OPERATIONS:.0e} operations; at most one in {LABELS_PER_POINT:g} of {n_labels} labels"
+    spend = f"{fit_operations(survey):.0e} operations for {survey.n_atoms} atoms"
+    reason = f"about {spend}; at most one in {LABELS_PER_POINT:g} of {n_labels} labels"
     choose("n_sparse", most, str(most), reason)
     return term.model_copy(update=values)
 
 
+def fit_operations(survey: Survey) -> float:
+    """Return the floating-point operations that a fit may take by default."""
+    per_atom = OPERATIONS_PER_ATOM_MOLECULES if survey.molecular else OPERATIONS_PER_ATOM
+    return max(FEWEST_OPERATIONS, per_atom * survey.n_atoms)
+
+
 def affordable_points(term: SoapSettings, survey: Survey, n_labels: int) -> int:
-    """Return the number M of sparse points whose fit costs about ``OPERATIONS``.
+    """Return the number M of sparse points whose fit costs about :func:`fit_operations`.
 
     Rows: 2 n_features for 3 coordinates of each pair and each point of the centre's element; QR: 2 M^2 for
     each label; evidence: about 15 M^3.
@@ -121,7 +130,7 @@ def affordable_points(term: SoapSettings, survey: Survey, n_labels: int) -> int:
     per_point = 2.0 * 3.0 * pairs * n_features / n_elements
     points = np.arange(FEWEST_SPARSE, MOST_SPARSE + 1)
     cost = per_point * points + 2.0 * n_labels * points**2 + _EVIDENCE_PRODUCTS * points.astype(float) ** 3
-    return int(points[max(0, int(np.searchsorted(cost, OPERATIONS)) - 1)])
+    return int(points[max(0, int(np.searchsorted(cost, fit_operations(survey))) - 1)])
 
 
 def _fill_pair(
