@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,16 +89,9 @@ def counted(description: str, total: int | None) -> Iterator[Callable[[int], Non
 
 def write_json(path: Path, numbers: Mapping[str, object]) -> None:
     """Write flat JSON; the file appears complete or not at all."""
-    text = json.dumps(dict(numbers), indent=2, allow_nan=False) + "\n"
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    from castile.formats.text_file import write_text_file
+
+    write_text_file(path, json.dumps(dict(numbers), indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager

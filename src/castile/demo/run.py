@@ -21,6 +21,7 @@ from castile.demo.properties import (
 )
 from castile.demo.report import write_demo_report
 from castile.evaluation import Evaluation, evaluate
+from castile.formats import write_text_file
 from castile.potentials.gap import GAP
 from castile.report import Comparison
 from castile.simulation import ElasticConstants, EquationOfState
@@ -167,7 +168,7 @@ def run_demo(
         step_seconds=tuple(clock.steps),
     )
     write_demo_report(result.report_path, result, model, census, reference)
-    result.results_path.write_text(json.dumps(result.to_json_dict(), indent=2) + "\n", encoding="utf-8")
+    write_text_file(result.results_path, json.dumps(result.to_json_dict(), indent=2) + "\n")
     return result
 
 

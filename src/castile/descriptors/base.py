@@ -136,6 +136,29 @@ def species_numbers(species: Sequence[str | int]) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
+def settle_species(
+    descriptor: str, given: Sequence[str | int] | None, structures: Atoms | Iterable[Atoms] | None
+) -> tuple[int, ...]:
+    """Return the sorted atomic numbers that were given, or of all elements in ``structures``.
+
+    Raises
+    ------
+    InputError
+        If there are none, naming the ``descriptor``.
+    """
+    if given is not None:
+        species = species_numbers(given)
+    elif structures is not None:
+        species = discover_species(as_structures(structures))
+    else:
+        raise InputError(f"{descriptor}.fit needs structures to discover the elements; or give species=[...]")
+    if not species:
+        raise InputError(
+            f"{descriptor}.fit: there are no elements; give structures with atoms or species=[...]"
+        )
+    return species
+
+
 def discover_species(structures: Iterable[Atoms]) -> tuple[int, ...]:
     """Return the sorted atomic numbers of all elements in ``structures``."""
     found: set[int] = set()

@@ -18,9 +18,8 @@ from castile.descriptors.base import (
     Gradient,
     SparseDerivatives,
     as_structures,
-    discover_species,
     element_codes,
-    species_numbers,
+    settle_species,
 )
 from castile.descriptors.cutoffs import SmoothCutoff
 from castile.errors import InputError
@@ -115,14 +114,7 @@ class RadialDistribution(Descriptor):
             raise InputError(f"sigma = {self.sigma} A must be a positive number")
         if not isinstance(self.n_bins, (int, np.integer)) or self.n_bins < 1:
             raise InputError(f"n_bins = {self.n_bins!r} must be an integer of at least 1")
-        if self.species is not None:
-            species = species_numbers(self.species)
-        else:
-            species = discover_species(as_structures([] if structures is None else structures))
-        if not species:
-            raise InputError(
-                "RadialDistribution.fit: there are no elements; give structures or species=[...]"
-            )
+        species = settle_species("RadialDistribution", self.species, structures)
         self.species_ = species
         self.distances_ = (np.arange(self.n_bins) + 0.5) * self.cutoff / self.n_bins
         n_species = len(species)

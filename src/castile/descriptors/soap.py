@@ -15,9 +15,8 @@ from castile.descriptors.base import (
     Gradient,
     SparseDerivatives,
     as_structures,
-    discover_species,
     element_codes,
-    species_numbers,
+    settle_species,
 )
 from castile.descriptors.channels import mixing_matrix
 from castile.descriptors.cutoffs import CosineCutoff, CutoffFunction, SmoothCutoff
@@ -130,16 +129,8 @@ class SOAP(Descriptor):
         InputError
             If an option is out of range, or neither structures nor species are given.
         """
-        if self.species is not None:
-            species = species_numbers(self.species)
-        elif structures is None:
-            raise InputError("SOAP.fit needs structures to discover the elements; or give species=[...]")
-        else:
-            species = discover_species(as_structures(structures))
-        if not species:
-            raise InputError("SOAP.fit: there are no elements; give structures with atoms or species=[...]")
-        self.species_ = species
-        self.mixing_ = mixing_matrix(self.channels, species)
+        self.species_ = settle_species("SOAP", self.species, structures)
+        self.mixing_ = mixing_matrix(self.channels, self.species_)
         self.engine_ = self._engine()
         self.n_features_out_ = self.engine_.n_features
         return self

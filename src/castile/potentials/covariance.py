@@ -1,6 +1,8 @@
 """Stationary kernels of a few scalar features, as QUIP's distance and angle descriptors use them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,11 @@ class ScalarKernel:
             raise InputError(f"kernel {self.form!r} of scalar features is not known; use ard_se or pp")
         if not self.theta or min(self.theta) <= 0.0:
             raise InputError(f"theta = {self.theta} must be positive")
+
+    @classmethod
+    def restore(cls, header: Mapping[str, Any]) -> "ScalarKernel":
+        """Return the kernel whose fields are ``header``, as JSON keeps them."""
+        return cls(header["form"], header["delta"], header["f0"], tuple(header["theta"]))
 
     @property
     def power(self) -> int:

@@ -232,7 +232,6 @@ class QuipPairTerm:
         """Return the term that :meth:`store` described."""
         header = stored.header
         first, second = header["numbers"]
-        kernel = dict(header["kernel"])
         return cls(
             header["name"],
             (first, second),
@@ -240,7 +239,7 @@ class QuipPairTerm:
             tuple(header["exponents"]),
             header["tail_exponent"],
             header["tail_range"],
-            ScalarKernel(**{**kernel, "theta": tuple(kernel["theta"])}),
+            ScalarKernel.restore(header["kernel"]),
             stored.arrays["points"],
             stored.arrays["sparse_cutoffs"],
         )

@@ -149,13 +149,12 @@ class QuipTripletTerm:
         """Return the term that :meth:`store` described."""
         header = stored.header
         first, second = header["numbers"]
-        kernel = dict(header["kernel"])
         return cls(
             header["name"],
             header["center"],
             (first, second),
             CosineCutoff(header["cutoff"], header["cutoff_width"]),
-            ScalarKernel(**{**kernel, "theta": tuple(kernel["theta"])}),
+            ScalarKernel.restore(header["kernel"]),
             stored.arrays["points"],
             stored.arrays["sparse_cutoffs"],
         )

@@ -4,7 +4,6 @@ The same keys are read from a TOML file (``castile fit --config``) and written b
 """
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from castile.errors import InputError
+from castile.formats import write_text_file
 
 Positive = Annotated[float, Field(gt=0.0)]
 _BRANCHES = ("int", "constrained-int", "RadialScalingSettings")
@@ -48,6 +48,11 @@ class SoapSettings(_Section):
     central_weight: float = Field(1.0, description="weight of the central atom's own Gaussian")
     channels: Annotated[int, Field(ge=1)] | Literal["auto", "elements"] = Field(
         "auto", description="density channels: one per element, or this many that elements share"
+    )
+    mixing: Literal["chemical", "learned"] | tuple[tuple[float, ...], ...] = Field(
+        "chemical",
+        description="weights of the elements in shared channels: by chemical similarity, learned from the "
+        "labels, or a matrix with a row per element",
     )
     zeta: Annotated[float, Field(ge=1.0)] | None = Field(None, description="exponent of the kernel")
     n_sparse: Annotated[int, Field(ge=1)] | None = Field(
@@ -217,13 +222,7 @@ def read_settings(path: str | Path) -> FitSettings:
 
 def write_settings(path: str | Path, settings: FitSettings) -> None:
     """Write :func:`settings_to_toml` to a file, which appears complete or not at all."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(settings_to_toml(settings), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text_file(path, settings_to_toml(settings))
 
 
 def settings_to_toml(settings: FitSettings) -> str:

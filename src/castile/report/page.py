@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -11,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from castile.evaluation.tables import Table
+from castile.formats import write_text_file
 from castile.report.figures import Figure
 from castile.report.stylesheet import STYLESHEET
 
@@ -70,15 +70,7 @@ def write_html_report(
     """
     target = Path(path)
     text = render_page(sections, title=title, subtitle=subtitle, tiles=tiles, footer=footer)
-    handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    write_text_file(target, text)
     return target
 
 
