@@ -55,9 +55,10 @@ def scatter_kernel_rows(
     (3 n_pairs) hold the two products with the unnormalized dp, factor = zeta dots^(zeta - 1) / norm.
     ``force_rows`` (3 n_atoms, M)
     receives the derivative of the forces -dE/dr, ``virial_rows`` (6, M) sum r_a dk/dr_b in Voigt order
-    (symmetrized).
+    (symmetrized). Either may have no rows where the structure has no such labels.
     """
     n_columns = dots.shape[1]
+    with_forces = force_rows.shape[0] > 0
     change = np.empty((3, n_columns))
     for pair in range(pair_center.size):
         center = pair_center[pair]
@@ -66,12 +67,14 @@ def scatter_kernel_rows(
         x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
         for axis in range(3):
             product, q = products[3 * pair + axis], along[3 * pair + axis]
-            own, other, line = force_rows[source + axis], force_rows[target + axis], change[axis]
+            line = change[axis]
             for s in range(n_columns):
-                value = factor[s] * (product[s] - q * dot[s])
-                line[s] = value
-                own[s] += value
-                other[s] -= value
+                line[s] = factor[s] * (product[s] - q * dot[s])
+            if with_forces:
+                own, other = force_rows[source + axis], force_rows[target + axis]
+                for s in range(n_columns):
+                    own[s] += line[s]
+                    other[s] -= line[s]
         if virial_rows.shape[0] == 6:
             for s in range(n_columns):
                 g_x, g_y, g_z = change[0, s], change[1, s], change[2, s]
