@@ -18,6 +18,7 @@ SIGMA = 0.5
 SCALING_IN_BONDS, SHORTEST_SCALING, SCALING_EXPONENT = 1.0, 1.5, 3.0
 N_MAX, L_MAX = 8, 6
 MANY_ELEMENTS, N_MAX_MANY, L_MAX_MANY = 3, 6, 4
+MOST_OWN_CHANNELS = 4
 ZETA, ZETA_MOLECULES = 2.0, 4.0
 OPERATIONS_PER_ATOM, OPERATIONS_PER_ATOM_MOLECULES = 2e8, 7e8
 """Operations per training atom that the default number of sparse points may cost; molecules, all of one kind,
@@ -100,7 +101,12 @@ def _fill_soap(
     zeta = ZETA_MOLECULES if survey.molecular else ZETA
     reason = "larger values resolve more and generalize less; molecules stay near their training structures"
     choose("zeta", zeta, f"{zeta:g}", reason)
-    choose("channels", "elements", "one per element", "elements keep their own density")
+    if survey.elements_per_atom > MOST_OWN_CHANNELS:
+        mean = f"{survey.elements_per_atom:.1f} elements on average"
+        reason = f"structures mix {mean}, and the cost grows as the square of the channels"
+        choose("channels", MOST_OWN_CHANNELS, f"{MOST_OWN_CHANNELS}, shared", reason)
+    else:
+        choose("channels", "elements", "one per element", "elements keep their own density")
     filled = term.model_copy(update=values)
     affordable = affordable_points(filled, survey, n_labels) // n_terms
     most = max(1, min(affordable, int(n_labels / LABELS_PER_POINT), survey.n_atoms, MOST_SPARSE))

@@ -7,6 +7,7 @@ from ase.data import chemical_symbols
 
 from castile.errors import InputError
 from castile.execution.memory import peak_memory
+from castile.potentials.channel_learning import learned_mixing
 from castile.potentials.composition import fit_composition
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit_report import FitReport
@@ -78,7 +79,7 @@ def fit_potential(
     plan, structures = plan_fit(source, settings, allow_missing, memory, threads, stages)
     if on_plan is not None:
         on_plan(plan)
-    survey, chosen = plan.survey, plan.settings
+    survey, chosen = plan.survey, _with_learned_channels(plan.settings, structures, stages)
     composition = fit_composition(structures, survey.elements, chosen.composition)
     core = build_core(chosen.core, survey)
     terms = _build_terms(structures, chosen, survey, threads, stages)
@@ -160,6 +161,22 @@ def update_potential(
             "the model holds no reduced training labels, so it cannot be updated; fit it again and keep them"
         )
     return refit_potential(outcome, source, relearn, allow_missing, threads, progress, outcome.factors)
+
+
+def _with_learned_channels(
+    settings: FitSettings, structures: Iterable[LabelledStructure], stages: Stages
+) -> FitSettings:
+    """Replace mixing = "learned" by the matrix that the labels give."""
+    assert settings.soap != "auto"
+    terms = []
+    for term in settings.soap:
+        if term.mixing == "learned" and isinstance(term.channels, int):
+            with stages.stage(f"channels of {term.name}"):
+                matrix = learned_mixing(structures, term.channels)
+            rows = tuple(tuple(float(x) for x in row) for row in matrix)
+            term = term.model_copy(update={"mixing": rows})
+        terms.append(term)
+    return settings.model_copy(update={"soap": tuple(terms)})
 
 
 def _build_terms(

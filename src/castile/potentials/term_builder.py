@@ -29,8 +29,15 @@ def build_engine(term: SoapSettings, elements: tuple[int, ...], dtype: str = "fl
     if isinstance(term.radial_scaling, RadialScalingSettings):
         chosen = term.radial_scaling
         scaling = Willatt2018(chosen.rate, chosen.scale, chosen.exponent)
-    channels = term.channels if isinstance(term.channels, int) else None
-    mixing = mixing_matrix(channels, elements)
+    mixing = mixing_matrix(None, elements)
+    if isinstance(term.channels, int):
+        shared = term.channels if isinstance(term.mixing, str) else np.array(term.mixing)
+        mixing = mixing_matrix(shared, elements)
+        if mixing.shape[1] != term.channels:
+            raise InputError(
+                f"{term.name}.mixing has {mixing.shape[1]} columns, but channels = {term.channels}; "
+                "make them equal"
+            )
     return SoapEngine(
         basis, envelope, scaling, mixing, term.central_weight * np.eye(len(elements)), True, dtype
     )
