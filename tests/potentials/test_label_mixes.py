@@ -54,3 +54,14 @@ def test_every_mix_of_labels_trains(energy: bool, forces: bool, stress: bool) ->
         assert np.abs(prediction.stress - reference.get_stress()).max() < 0.01
     if energy:
         assert abs(prediction.energy - reference.get_potential_energy()) < 0.1 * len(reference)
+
+
+def test_one_label_that_may_be_missing_needs_no_list() -> None:
+    mixed = copper_set(3) + copper_set(2, forces=False)
+    model = castile.GAP(n_sparse=10, n_max=3, l_max=2, allow_missing="forces", threads=1).fit(mixed)
+    assert model.fit_report_.census.forces.n_present == 3
+
+
+def test_what_is_no_structure_is_named() -> None:
+    with pytest.raises(castile.InputError, match="NoneType"):
+        castile.GAP().fit(None)  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def as_structures(structures: Atoms | Iterable[Atoms]) -> list[Atoms]:
 
 
 def species_numbers(species: Sequence[str | int]) -> tuple[int, ...]:
-    """Return sorted atomic numbers of element symbols or numbers.
+    """Return sorted atomic numbers of element symbols or numbers; a single symbol may stand alone.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def species_numbers(species: Sequence[str | int]) -> tuple[int, ...]:
         If a symbol is unknown, or an element is named twice.
     """
     numbers = []
-    for element in species:
+    for element in [species] if isinstance(species, str) else species:
         if isinstance(element, str):
             if element not in atomic_numbers or atomic_numbers[element] == 0:
                 raise InputError(

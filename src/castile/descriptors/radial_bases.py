@@ -18,6 +18,7 @@ from scipy.special import erf, gamma
 from castile.errors import InputError
 
 _UPWARD_FROM = 64.0
+_MOST_WIDTHS = 200  # of the Gaussian in the cutoff; narrower ones take quadratures without end
 
 
 class RadialBasis(ABC):
@@ -111,8 +112,13 @@ def _check(n_max: int, l_max: int, cutoff: float, sigma: float) -> None:
         if not isinstance(value, (int, np.integer)) or value < least:
             raise InputError(f"{argument} = {value!r} must be an integer of at least {least}")
     for argument, length in (("cutoff", cutoff), ("sigma", sigma)):
-        if not (np.isfinite(length) and length > 0):
-            raise InputError(f"{argument} = {length} A must be a positive number")
+        if not (isinstance(length, (int, float, np.number)) and np.isfinite(length) and length > 0):
+            raise InputError(f"{argument} = {length!r} A must be a positive number")
+    if cutoff > _MOST_WIDTHS * sigma:
+        raise InputError(
+            f"sigma = {sigma!r} A is less than a {_MOST_WIDTHS}th of the cutoff ({cutoff!r} A): atoms would "
+            "hardly overlap; the usual width is 0.2 to 1 A"
+        )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.numerics.pair_sorting import add_pair_gradients
-from castile.structures.neighbors import neighbor_pairs
+from castile.structures.neighbors import Pairs, neighbor_pairs
 
 Centers = ArrayLike | None
 _BASES: dict[str, type[RadialBasis]] = {"gto": GTO, "equispaced": EquispacedGaussians}
@@ -340,7 +340,7 @@ class SOAP(Descriptor):
             chosen = np.asarray(centers)
         if chosen.ndim == 2 and chosen.shape[1] == 3 and np.issubdtype(chosen.dtype, np.number):
             points = chosen.astype(np.float64)
-            pairs = neighbor_pairs(atoms, engine.cutoff.cutoff, points)
+            pairs = _named_pairs(atoms, engine.cutoff.cutoff, name, points)
             ordered = engine.sort(pairs, codes, np.full(len(points), -1, dtype=np.int64))
             return _Prepared(ordered, free=True)
         if chosen.ndim != 1 or not (chosen.size == 0 or np.issubdtype(chosen.dtype, np.integer)):
@@ -352,7 +352,7 @@ class SOAP(Descriptor):
             wrong = chosen.max() if chosen.max() >= len(atoms) else chosen.min()
             raise InputError(f"{name}: centers names atom {wrong}, but there are {len(atoms)} atoms")
         chosen = chosen.astype(np.int64) % len(atoms)
-        pairs = neighbor_pairs(atoms, engine.cutoff.cutoff)
+        pairs = _named_pairs(atoms, engine.cutoff.cutoff, name)
         ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)))
         return _Prepared(_subset(ordered, chosen, engine.n_elements), free=False)
 
@@ -429,6 +429,13 @@ class _Prepared:
 
     ordered: SortedPairs
     free: bool
+
+
+def _named_pairs(atoms: Atoms, cutoff: float, name: str, points: NDArray[np.float64] | None = None) -> Pairs:
+    try:
+        return neighbor_pairs(atoms, cutoff, points)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _choice(option: str, name: str, known: dict[str, Any]) -> Any:

@@ -223,7 +223,7 @@ class GAP(Parameters):
         outcome = fit_potential(
             as_source(structures),
             self.requested_settings(),
-            allow_missing=tuple(self.allow_missing),
+            allow_missing=_kinds(self.allow_missing),
             memory=self.memory,
             threads=self.threads,
             progress=progress,
@@ -264,7 +264,7 @@ class GAP(Parameters):
             self._outcome("an update"),
             as_source(structures),
             relearn,
-            tuple(self.allow_missing if allow_missing is None else allow_missing),
+            _kinds(self.allow_missing if allow_missing is None else allow_missing),
             self.threads,
             progress,
         )
@@ -278,7 +278,7 @@ class GAP(Parameters):
             self._outcome("a refit"),
             as_source(structures),
             relearn,
-            tuple(self.allow_missing),
+            _kinds(self.allow_missing),
             self.threads,
             progress,
         )
@@ -338,6 +338,11 @@ class GAP(Parameters):
             self.settings_ = outcome.settings
             self.fit_report_ = outcome.report
         return self
+
+
+def _kinds(allow_missing: Collection[str]) -> tuple[str, ...]:
+    """Kinds of label as a tuple; a single one may stand alone."""
+    return (allow_missing,) if isinstance(allow_missing, str) else tuple(allow_missing)
 
 
 def loaded_gap(outcome: FitOutcome | ImportedModel, threads: int | None = None) -> GAP:

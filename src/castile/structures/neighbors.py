@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from castile.errors import InputError
 
+_FLAT = 1e-14  # squared volume of unit lattice vectors below which they are linearly dependent
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -57,14 +59,12 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
         return Pairs(empty, empty, np.empty((0, 3)), n_centers, n_atoms)
     pbc = np.asarray(atoms.pbc, dtype=bool)
     cell = np.asarray(atoms.cell[:], dtype=np.float64)
-    if not (np.isfinite(points).all() and np.isfinite(cell).all()):
-        raise InputError("positions or cell contain NaN or infinite numbers; remove or repair the structure")
+    _check_finite(positions, "atom")
+    _check_finite(points[n_atoms:], "centre")
+    if not np.isfinite(cell).all():
+        raise InputError(f"the cell {cell.tolist()} is not finite; correct or remove the structure")
     if pbc.any():
-        cell = complete_cell(cell)
-        if abs(np.linalg.det(cell)) < 1e-8:
-            raise InputError(
-                "the structure is periodic but its cell has no volume; set the cell or pbc=False"
-            )
+        cell = _periodic_cell(cell, pbc)
     search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=centers is None, n_threads=1)
     i, j, vectors = search.compute(points, cell, list(pbc), quantities="ijD")
     i, j = i.astype(np.int64, copy=False), j.astype(np.int64, copy=False)
@@ -72,3 +72,35 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
         keep = (i >= n_atoms) & (j < n_atoms) & (np.einsum("pa,pa->p", vectors, vectors) > 1e-20)
         i, j, vectors = i[keep] - n_atoms, j[keep], vectors[keep]
     return Pairs(i, j, vectors, n_centers, n_atoms)
+
+
+def _check_finite(points: NDArray[np.float64], what: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"{what} {bad[0]} has position {points[bad[0]].tolist()}; correct or remove the structure"
+        )
+
+
+def _periodic_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return a cell of finite volume: vectors of directions that are not periodic are filled in."""
+    for direction in np.flatnonzero(pbc):
+        if not cell[direction].any():
+            raise InputError(
+                f"pbc is {pbc.tolist()} but lattice vector {direction} is zero; "
+                "give the lattice vector or switch this direction to pbc False"
+            )
+    # vectors of directions that are not periodic only help the search, and may be anything
+    usable = cell if _independent(cell) else np.where(pbc[:, None], cell, 0.0)
+    if not _independent(usable):
+        raise InputError(
+            f"the periodic lattice vectors {cell[pbc].tolist()} have no volume; correct the cell or pbc"
+        )
+    return np.asarray(complete_cell(usable), dtype=np.float64)
+
+
+def _independent(cell: NDArray[np.float64]) -> bool:
+    """Whether the lattice vectors that are not zero are linearly independent."""
+    given = cell[cell.any(axis=1)]
+    unit = given / np.linalg.norm(given, axis=1)[:, None]
+    return bool(np.linalg.det(unit @ unit.T) > _FLAT)

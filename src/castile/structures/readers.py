@@ -199,6 +199,10 @@ def _selection_text(selection: FrameSelection) -> str:
 def _as_list(sources: StructureLike | Iterable[StructureLike]) -> list[StructureLike]:
     if isinstance(sources, str | os.PathLike | Atoms | LabelledStructure):
         return [sources]
+    if not isinstance(sources, Iterable):
+        raise InputError(
+            f"structures are a {type(sources).__name__}; give a path, a glob, an ase.Atoms or a list of these"
+        )
     items = list(sources)
     if not items:
         raise InputError("no structures were given; name at least one file or structure")

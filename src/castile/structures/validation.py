@@ -49,8 +49,10 @@ def validate_structure(atoms: Atoms, name: str, smallest_distance: float = SMALL
 
 
 def cell_volume(atoms: Atoms) -> float:
-    """Volume |det cell| in A^3; 0 if the three lattice vectors span no volume."""
+    """Volume |det cell| in A^3; 0 if the three lattice vectors span no volume or are not finite."""
     cell = atoms.cell.array
+    if not np.isfinite(cell).all():
+        return 0.0
     volume = abs(float(np.linalg.det(cell)))
     scale = float(np.prod(np.linalg.norm(cell, axis=1)))
     return volume if volume > _FLAT * scale else 0.0
