@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 
 from castile.errors import InputError
 from castile.evaluation import write_predictions
@@ -72,3 +72,16 @@ def test_a_failure_at_the_first_structure_leaves_nothing(tmp_path) -> None:
 def test_files_that_cannot_be_written(tmp_path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_predictions(EMTModel(), labelled_copper(2), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["data.xyz", "link.xyz", "data.partial.xyz"])
+def test_the_data_are_never_replaced_by_their_predictions(tmp_path, name: str) -> None:
+    data, partial = tmp_path / "data.xyz", tmp_path / "data.partial.xyz"
+    for path in (data, partial):
+        write(path, labelled_copper(3))
+    (tmp_path / "link.xyz").symlink_to(data)
+    before = data.read_bytes()
+    read_from, written = (partial, data) if name == "data.partial.xyz" else (data, tmp_path / name)
+    with pytest.raises(InputError, match="is also read"):
+        write_predictions(EMTModel(), f"{read_from}@::2", written)
+    assert data.read_bytes() == before == partial.read_bytes()

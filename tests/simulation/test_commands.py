@@ -98,3 +98,11 @@ def test_bad_input_stops_before_the_work(app):
     with pytest.raises(InputError, match="holds 2 structures; choose one"):
         run(app, "elastic", "m.castile", "two.xyz")
     assert run(app, "elastic", "m.castile", "two.xyz@-1").exit_code == 0
+
+
+def test_relax_does_not_replace_what_it_starts_from(app):
+    before = Path("cu.xyz").read_bytes()
+    for output in (("-o", "cu.xyz"), ("-o", "out.xyz", "--trajectory", "cu.xyz")):
+        with pytest.raises(InputError, match="is also read"):
+            run(app, "relax", "m.castile", "cu.xyz", *output)
+    assert Path("cu.xyz").read_bytes() == before

@@ -115,8 +115,12 @@ def relax(
     from castile.cli.output import progress_bar, remark
     from castile.simulation import RelaxationProgress
     from castile.simulation import relax as relax_structure
+    from castile.structures import StructureSource
 
     _check_writable(output)
+    for written in (output, trajectory):
+        if written is not None:
+            StructureSource(structure).refuse_as_output(written)
     atoms = structure_from(structure)
     atoms.calc = calculator_from(model)
     with progress_bar() as bar:

@@ -52,12 +52,15 @@ def write_predictions(
         Number of structures written.
 
     Raises:
-        InputError: unknown format, no structure, or a structure that the model cannot predict.
+        InputError: unknown format, a file that is also read, no structure, or a structure that the model
+            cannot predict.
 
     """
     target = Path(path)
     partial = partial_path(target)
     source = as_source(structures, keys)
+    for written in (target, partial):
+        source.refuse_as_output(written)
     writer = _open_writer(target, partial)
     done = 0
     try:

@@ -72,6 +72,18 @@ class StructureSource:
         """Paths of the files, without structures given in memory."""
         return tuple(str(part.path) for part in self._parts if isinstance(part, _FilePart))
 
+    def refuse_as_output(self, path: str | os.PathLike[str]) -> None:
+        """Check that writing ``path`` would not destroy what is read.
+
+        Raises:
+            InputError: ``path`` is one of the files.
+
+        """
+        if os.path.exists(path) and any(os.path.samefile(path, file) for file in self.files):
+            raise InputError(
+                f"{os.fspath(path)}: is also read, and writing it would replace the data; name another file"
+            )
+
     def __len__(self) -> int:
         """Number of structures; counted once."""
         if self._length is None:
