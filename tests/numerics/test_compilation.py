@@ -78,6 +78,44 @@ def _no_caches(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if name == "__pycache__"}
 
 
+INTERRUPTED = """
+import signal
+import castile.numerics
+from numba import njit
+from numba.core import event
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+reached = []
+
+
+class Interrupt(event.Listener):
+    def on_start(self, event):
+        signal.raise_signal(signal.SIGINT)
+        reached.append("compiling went on")
+
+    def on_end(self, event):
+        reached.append("compiled")
+
+
+def double(x):
+    return 2 * x
+
+
+kernel = njit(double)
+with event.install_listener("numba:compile", Interrupt()):
+    try:
+        kernel(1)
+    except KeyboardInterrupt:
+        reached.append("interrupted")
+print(reached, kernel(2), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_an_interruption_waits_for_the_compiler() -> None:
+    said = "['compiling went on', 'compiled', 'interrupted'] 4 True"
+    assert run(INTERRUPTED).stdout.strip() == said
+
+
 def test_import_is_quick_and_loads_nothing_heavy() -> None:
     script = (
         "import time; t = time.perf_counter(); import castile, sys; t = time.perf_counter() - t;"

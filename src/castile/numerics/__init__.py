@@ -1,6 +1,7 @@
 """Numba kernels: arrays in, arrays out."""
 
-from castile.numerics.compilation import announce_compilation, find_cache_folder
+from castile.numerics.compilation import announce_compilation, delay_interruptions, find_cache_folder
 
 find_cache_folder()
 announce_compilation()
+delay_interruptions()

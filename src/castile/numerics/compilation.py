@@ -1,7 +1,10 @@
-"""Compilation of the kernels: where its results are kept, and why the first call takes long."""
+"""Compilation of the kernels: where its results are kept, the wait at the first call, and Ctrl-C."""
 
 import logging
+import signal
 import tempfile
+import threading
+from types import FrameType
 from typing import Any
 
 import numba
@@ -9,7 +12,7 @@ from numba import njit
 from numba.core import event
 
 _logger = logging.getLogger("castile")
-_COMPILATION = "numba:compile"
+_COMPILATION, _COMPILER_LOCK = "numba:compile", "numba:compiler_lock"
 
 
 class _Announcer(event.Listener):
@@ -33,6 +36,46 @@ class _Announcer(event.Listener):
 def announce_compilation() -> None:
     """Log one line (logger ``castile``, level warning) when the first kernel is compiled in this process."""
     event.register(_COMPILATION, _Announcer())
+
+
+class _InterruptionDelay(event.Listener):
+    """Keeps Ctrl-C until the compiler is done.
+
+    Numba compiles and loads through callbacks from C, which print an exception and go on: an interruption
+    would be lost, or leave a kernel without code.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._pending = False
+        self._previous: Any = None
+
+    def on_start(self, event: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python interrupts the main thread only
+        self._depth += 1
+        if self._depth == 1:
+            self._previous = signal.getsignal(signal.SIGINT)
+            if callable(self._previous):
+                signal.signal(signal.SIGINT, self._keep)
+
+    def on_end(self, event: Any) -> None:
+        if threading.current_thread() is not threading.main_thread() or self._depth == 0:
+            return
+        self._depth -= 1
+        if self._depth == 0 and callable(self._previous):
+            signal.signal(signal.SIGINT, self._previous)
+            pending, self._pending = self._pending, False
+            if pending:
+                signal.raise_signal(signal.SIGINT)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self._pending = True
+
+
+def delay_interruptions() -> None:
+    """Let Ctrl-C act after the kernel that is being compiled or loaded, not in the middle of it."""
+    event.register(_COMPILER_LOCK, _InterruptionDelay())
 
 
 def find_cache_folder() -> None:
