@@ -43,7 +43,7 @@ def learned_mixing(structures: StructureSource | Iterable[LabelledStructure], n_
     InputError
         If ``n_channels`` is out of range or there are no energies and forces.
     """
-    sample = list(islice(as_source(structures), _STRUCTURES))  # type: ignore[arg-type]
+    sample = list(islice(as_source(structures), _STRUCTURES))
     survey = take_survey(sample)
     n_elements = len(survey.elements)
     if not 1 <= n_channels <= n_elements:
@@ -102,4 +102,4 @@ def _pair_weights(sample: list[LabelledStructure], term: PairTerm, elements: tup
             "learned channels need structures with energies or forces; choose mixing = 'chemical'"
         )
     ridge = _RIDGE * float(np.trace(gram)) / n_columns
-    return np.linalg.solve(gram + ridge * np.eye(n_columns), right)
+    return np.asarray(np.linalg.solve(gram + ridge * np.eye(n_columns), right), dtype=np.float64)
