@@ -360,7 +360,7 @@ def test_unknown_element(copper: castile.GAP) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda atoms: atoms.positions.__setitem__((1, 0), np.nan), "NaN"),
+        (lambda atoms: atoms.positions.__setitem__((1, 0), np.nan), r"atom 1 has position \[nan"),
         (lambda atoms: atoms.positions.__setitem__(1, atoms.positions[0]), "atoms 0 and 1|atoms 1 and 0"),
         (lambda atoms: atoms.set_cell([[3, 0, 0], [3, 0, 0], [0, 0, 3]]), "volume"),
         (lambda atoms: atoms.__delitem__(slice(None)), "no atoms"),

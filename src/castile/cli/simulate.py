@@ -115,12 +115,9 @@ def relax(
     from castile.cli.output import progress_bar, remark
     from castile.simulation import RelaxationProgress
     from castile.simulation import relax as relax_structure
-    from castile.structures import StructureSource
 
     _check_writable(output)
-    for written in (output, trajectory):
-        if written is not None:
-            StructureSource(structure).refuse_as_output(written)
+    _keep_input(structure, output, trajectory)
     atoms = structure_from(structure)
     atoms.calc = calculator_from(model)
     with progress_bar() as bar:
@@ -307,6 +304,16 @@ def phonons(
             f"castile: imaginary modes down to {result.min_frequency:.3f} THz: the crystal is unstable, "
             "not relaxed, or the supercell is too small"
         )
+
+
+def _keep_input(structure: str, *outputs: Path | None) -> None:
+    """Refuse outputs that would replace the file of the structure."""
+    from castile.structures import StructureSource
+
+    source = StructureSource(structure)
+    for output in outputs:
+        if output is not None:
+            source.refuse_as_output(output)
 
 
 def _check_writable(output: Path) -> None:
