@@ -119,9 +119,11 @@ def refit_potential(
 
     def known() -> Iterator[LabelledStructure]:
         for structure in source:
-            if not set(structure.atoms.numbers.tolist()) <= set(model.elements):
+            unknown = sorted(set(structure.atoms.numbers.tolist()) - set(model.elements))
+            if unknown:
+                symbols = ", ".join(chemical_symbols[z] for z in unknown)
                 raise InputError(
-                    f"{structure.name}: holds an element that the model was not fitted to; "
+                    f"{structure.name}: holds {symbols}, which the model was not fitted to; "
                     "fit a new model to all data"
                 )
             yield structure
