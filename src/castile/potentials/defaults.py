@@ -20,12 +20,12 @@ N_MAX, L_MAX = 8, 6
 MANY_ELEMENTS, N_MAX_MANY, L_MAX_MANY = 3, 6, 4
 MOST_OWN_CHANNELS = 4
 ZETA, ZETA_MOLECULES = 2.0, 4.0
-OPERATIONS_PER_ATOM, OPERATIONS_PER_ATOM_MOLECULES = 2e8, 7e8
+OPERATIONS_PER_ATOM, OPERATIONS_PER_ATOM_MOLECULES = 2e8, 1e9
 """Operations per training atom that the default number of sparse points may cost; molecules, all of one kind,
 go on to learn from more points when crystals do not."""
 FEWEST_OPERATIONS = 1e12
 LABELS_PER_POINT = 4.0
-MOST_SPARSE, FEWEST_SPARSE = 7000, 20
+MOST_SPARSE, FEWEST_SPARSE = 7500, 20
 _EVIDENCE_PRODUCTS = 15.0
 
 
