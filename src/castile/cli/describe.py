@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from castile.cli.options import CutoffFunction, DataFiles, RadialBasis
+from castile.cli.options import CutoffFunction, DataFiles, JsonFile, RadialBasis
 
 
 class Average(StrEnum):
@@ -52,9 +52,10 @@ def describe(
     normalize: Annotated[bool, typer.Option(help="Divide each power spectrum by its norm.")] = True,
     average: Annotated[Average, typer.Option(help="One row per atom (off), or per structure.")] = Average.off,
     dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.float64,
+    json: JsonFile = None,
 ) -> None:
     """SOAP features of DATA: one row per atom, or per structure with --average."""
-    from castile.cli.output import counted, remark
+    from castile.cli.output import counted, remark, write_json
     from castile.structures import StructureSource
 
     source = StructureSource(data)  # a missing file is told before anything heavy is loaded
@@ -79,6 +80,8 @@ def describe(
     )
     with counted("describing", len(source)) as progress:
         written = write_features(descriptor, source, output, progress=progress)
+    if json is not None:
+        write_json(json, {"n_rows": written.n_rows, "n_features": written.n_features})
     meaning = "one per atom" if written.row_per_atom else "one per structure"
     remark(f"{written.n_rows:,} rows ({meaning}), {written.n_features:,} features: {written.path}")
 

@@ -13,6 +13,7 @@ from castile.cli.options import (
     DataFiles,
     EnergyKey,
     ForcesKey,
+    JsonFile,
     ModelFile,
     StressKey,
     VirialKey,
@@ -36,21 +37,27 @@ def predict(
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
     config_type_key: ConfigTypeKey = "config_type",
+    json: JsonFile = None,
 ) -> None:
     """Write DATA with the energies, forces and stresses that MODEL predicts.
 
     Labels that the data bring along are kept as reference_energy, reference_forces and reference_stress.
     """
+    from time import perf_counter
+
     import castile
-    from castile.cli.output import counted, remark
+    from castile.cli.output import counted, remark, write_json
     from castile.evaluation import write_predictions
     from castile.structures import StructureSource
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
     potential = castile.load(model)
     source = StructureSource(data, keys)
+    start = perf_counter()
     with counted("predicting", len(source)) as progress:
         n_structures = write_predictions(potential, source, output, progress=progress)
+    if json is not None:
+        write_json(json, {"n_structures": n_structures, "prediction_time_s": perf_counter() - start})
     remark(f"{n_structures} structures with predictions: {output}")
 
 
