@@ -1,8 +1,9 @@
-"""Commands that write structures or features count them in ``--json``."""
+"""Commands that write files: they count what they wrote in ``--json``, and never replace their input."""
 
 import json
 from pathlib import Path
 
+import pytest
 from ase.build import bulk
 from ase.io import write
 from typer.testing import CliRunner
@@ -39,3 +40,14 @@ def test_predict_counts_structures(tmp_path: Path) -> None:
     numbers = json.loads((tmp_path / "n.json").read_text())
     assert numbers["n_structures"] == 3
     assert numbers["prediction_time_s"] > 0.0
+
+
+@pytest.mark.parametrize("command", ["fit", "describe"])
+def test_input_is_not_replaced(tmp_path: Path, command: str) -> None:
+    data = tmp_path / "data.xyz"
+    data.write_text(silicon_file("silicon_test.xyz").read_text())
+    before = data.read_bytes()
+    result = CliRunner().invoke(app, [command, str(data), "-o", str(data)])
+    assert result.exit_code != 0
+    assert "is also read" in result.output
+    assert data.read_bytes() == before

@@ -59,6 +59,7 @@ def describe(
     from castile.structures import StructureSource
 
     source = StructureSource(data)  # a missing file is told before anything heavy is loaded
+    source.refuse_as_output(output)
     from castile.descriptors.feature_file import write_features
     from castile.descriptors.soap import SOAP
 

@@ -131,6 +131,7 @@ def _run_fit(
     from castile.structures import StructureSource
 
     source, tested = StructureSource(train, keys), StructureSource(test, keys) if test else None
+    _keep_data(output, source, tested)
     with nothing_written_if_interrupted(), StageBars().shown() as bars:
         model.fit(source, progress=bars, on_plan=plan_printer(bars))
     model.save(output)
@@ -178,6 +179,7 @@ def update(
     from castile.structures import StructureSource
 
     source, tested = StructureSource(new, keys), StructureSource(test, keys) if test else None
+    _keep_data(output, source, tested)
     potential = castile.load(model, threads=threads)
     with nothing_written_if_interrupted(), StageBars().shown() as bars:
         potential.update(source, relearn=relearn, allow_missing=tuple(allow_missing or ()), progress=bars)
@@ -208,6 +210,13 @@ def _test_and_report(
 
         write_fitting_report(report, model.fit_report, model_name=output.name, evaluation=evaluation)
         remark(f"Report: {report}")
+
+
+def _keep_data(output: Path, *sources: StructureSource | None) -> None:
+    """Refuse to write the model over structures that are read."""
+    for source in sources:
+        if source is not None:
+            source.refuse_as_output(output)
 
 
 def _settings_file(output: Path, config: Path | None) -> Path:
