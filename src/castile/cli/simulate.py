@@ -183,6 +183,7 @@ def md(
         temperature_limit_k=temperature_limit,
     )  # fmt: skip
     files = MolecularDynamicsFiles.beside(output)
+    _keep_input(structure, files.trajectory)
     atoms = structure_from(structure).repeat(repeat)
     atoms.calc = calculator_from(model)
     completed = _run_md(atoms, settings, files, restart, overwrite, json_file)
