@@ -23,3 +23,7 @@ class ModelFileError(CastileError):
 
 class SimulationError(CastileError):
     """A simulation stopped because its result would be meaningless."""
+
+
+class WorkerError(CastileError):
+    """Worker processes that do not start, are lost, or die of an item."""

@@ -1,1 +1,1 @@
-"""Threads, compilation and memory of this process."""
+"""Threads and memory of this process, and task pools over several."""
