@@ -2,38 +2,52 @@
 
 LLVM cannot keep an accumulator in a register when it is an array element that might alias another array, and
 then every multiply-add of a contraction goes through memory. A vector value has no address, so it stays in a
-register. ``LANES`` elements of either precision form one vector; arrays handed to the kernels are
-one-dimensional and contiguous, and padded so that whole vectors can be read.
+register. ``LANES`` elements of either precision form one vector; a wide vector (``wide_load`` and its kin)
+has ``WIDE_BYTES`` whatever the precision, so twice as many elements in single precision. Arrays handed to the
+kernels are one-dimensional and contiguous, and padded so that whole vectors can be read.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
 LANES = 8
+# a register of the processor: eight-lane vectors of doubles would spill where there are 16 short registers
+WIDE_BYTES = 64 if get_host_cpu_features().get("avx512f") else 32
 
 _CONTRACT = ("contract",)
 
 
 class Vector(types.Type):
-    """Numba type of ``LANES`` floating-point numbers held in SIMD registers."""
+    """Numba type of ``lanes`` floating-point numbers held in SIMD registers."""
 
-    def __init__(self, dtype: types.Float) -> None:
+    def __init__(self, dtype: types.Float, lanes: int = LANES) -> None:
         self.dtype = dtype
-        super().__init__(name=f"Vector({dtype}, {LANES})")
+        self.lanes = lanes
+        super().__init__(name=f"Vector({dtype}, {lanes})")
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Vector) -> None:
-        super().__init__(dmm, fe_type, _llvm_vector(fe_type.dtype))
+        super().__init__(dmm, fe_type, _llvm_vector(fe_type))
 
 
-def _llvm_vector(dtype: types.Float) -> ir.VectorType:
-    scalar = ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
-    return ir.VectorType(scalar, LANES)
+def _llvm_vector(vector: Vector) -> ir.VectorType:
+    scalar = ir.FloatType() if vector.dtype.bitwidth == 32 else ir.DoubleType()
+    return ir.VectorType(scalar, vector.lanes)
+
+
+def _usual(dtype: types.Float) -> Vector:
+    return Vector(dtype)
+
+
+def _wide(dtype: types.Float) -> Vector:
+    return Vector(dtype, 8 * WIDE_BYTES // dtype.bitwidth)
 
 
 def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
@@ -44,57 +58,71 @@ def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, of
 def _splat(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
     undefined = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), [0] * vector_type.count)
     return builder.shuffle_vector(first, undefined, mask)
 
 
-@intrinsic
-def load(typing_context: Any, array: Any, offset: Any) -> Any:
-    """Return the vector array[offset : offset + LANES]."""
-    vector = Vector(array.dtype)
+def _loader(vector_of: Callable[[types.Float], Vector]) -> Any:
+    @intrinsic
+    def apply(typing_context: Any, array: Any, offset: Any) -> Any:
+        vector = vector_of(array.dtype)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-        pointer = builder.bitcast(pointer, _llvm_vector(array.dtype).as_pointer())
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            pointer = builder.bitcast(pointer, _llvm_vector(vector).as_pointer())
+            return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
-    return vector(array, types.intp), codegen
+        return vector(array, types.intp), codegen
+
+    return apply
+
+
+def _splatter(vector_of: Callable[[types.Float], Vector]) -> Any:
+    @intrinsic
+    def apply(typing_context: Any, array: Any, offset: Any) -> Any:
+        vector = vector_of(array.dtype)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            return _splat(builder, builder.load(pointer), _llvm_vector(vector))
+
+        return vector(array, types.intp), codegen
+
+    return apply
+
+
+def _filler(vector_of: Callable[[types.Float], Vector]) -> Any:
+    @intrinsic
+    def apply(typing_context: Any, array: Any, value: Any) -> Any:
+        vector = vector_of(array.dtype)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return _splat(builder, args[1], _llvm_vector(vector))
+
+        return vector(array, array.dtype), codegen
+
+    return apply
+
+
+# load(array, offset): the vector array[offset : offset + lanes]
+load, wide_load = _loader(_usual), _loader(_wide)
+# splat(array, offset): the vector whose lanes all are array[offset]
+splat, wide_splat = _splatter(_usual), _splatter(_wide)
+# fill(array, value): the vector whose lanes all are ``value``, in the precision of ``array``
+fill, wide_fill = _filler(_usual), _filler(_wide)
 
 
 @intrinsic
 def store(typing_context: Any, array: Any, offset: Any, vector: Any) -> Any:
-    """Write array[offset : offset + LANES] = vector."""
+    """Write array[offset : offset + lanes] = vector."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-        pointer = builder.bitcast(pointer, _llvm_vector(vector.dtype).as_pointer())
+        pointer = builder.bitcast(pointer, _llvm_vector(vector).as_pointer())
         builder.store(args[2], pointer, align=vector.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), codegen
-
-
-@intrinsic
-def splat(typing_context: Any, array: Any, offset: Any) -> Any:
-    """Return the vector whose lanes all are array[offset]."""
-    vector = Vector(array.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-        return _splat(builder, builder.load(pointer), _llvm_vector(array.dtype))
-
-    return vector(array, types.intp), codegen
-
-
-@intrinsic
-def fill(typing_context: Any, array: Any, value: Any) -> Any:
-    """Return the vector whose lanes all are ``value``, in the precision of ``array``."""
-    vector = Vector(array.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, args[1], _llvm_vector(array.dtype))
-
-    return vector(array, array.dtype), codegen
 
 
 def _binary(operation: str) -> Any:
@@ -129,12 +157,12 @@ def lane_sum(typing_context: Any, a: Any) -> Any:
     """Return the sum over the lanes of a vector, as a scalar."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, width = args[0], LANES
-        undefined = ir.Constant(_llvm_vector(a.dtype), ir.Undefined)
+        value, width = args[0], a.lanes
+        undefined = ir.Constant(_llvm_vector(a), ir.Undefined)
         while width > 1:
             width //= 2
-            indices = [(k + width) % LANES if k < width else 0 for k in range(LANES)]
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), indices)
+            indices = [k + width if k < width else 0 for k in range(a.lanes)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), a.lanes), indices)
             value = builder.fadd(value, builder.shuffle_vector(value, undefined, mask))
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
@@ -143,6 +171,7 @@ def lane_sum(typing_context: Any, a: Any) -> Any:
 
 __all__ = [
     "LANES",
+    "WIDE_BYTES",
     "add",
     "fill",
     "lane_sum",
@@ -152,4 +181,7 @@ __all__ = [
     "splat",
     "store",
     "subtract",
+    "wide_fill",
+    "wide_load",
+    "wide_splat",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import CHUNK, SoapEngine
+from castile.numerics.kernel_products import SparsePoints, pack_sparse_points
 from castile.potentials.environment import Environment, Response
 from castile.potentials.soap_response import Piece, add_soap_response
 from castile.potentials.stored_term import StoredTerm, restore_engine, store_engine
@@ -38,6 +39,8 @@ class QuipSoapTerm:
     delta : float
         Amplitude, eV; the weights contain its square.
     sparse_points : ndarray, shape (n_sparse, n_features)
+    precision : "float64" or "float32"
+        Of the products with the sparse points.
 
     Source: the ``soap`` descriptor of QUIP; Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013).
     """
@@ -51,6 +54,7 @@ class QuipSoapTerm:
     sigma0: float
     delta: float
     sparse_points: Array
+    precision: str = "float64"
     _channel_of: NDArray[np.int64] = field(init=False, repr=False)
     _class_of: NDArray[np.int64] = field(init=False, repr=False)
 
@@ -113,11 +117,19 @@ class QuipSoapTerm:
             return
         channels = self._channel_of[environment.numbers]
         ordered = self.engine.sort(environment.pairs, channels, classes[order], order)
+        packed = self._packed()
         pieces = [
-            Piece(begin, min(begin + CHUNK, len(order)), self.sparse_points, weights)
+            Piece(begin, min(begin + CHUNK, len(order)), packed, weights)
             for begin in range(n_skipped, len(order), CHUNK)
         ]
         add_soap_response(self.engine, ordered, pieces, self.zeta, self.sigma0**2, response, threads)
+
+    def _packed(self) -> SparsePoints:
+        packed: SparsePoints | None = self.__dict__.get("_packed_points")
+        if packed is None:
+            packed = pack_sparse_points(self.sparse_points, self.precision)
+            object.__setattr__(self, "_packed_points", packed)
+        return packed
 
     def store(self) -> StoredTerm:
         """Return the term without its weights."""

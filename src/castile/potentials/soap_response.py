@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.execution.threads import map_chunks
-from castile.numerics.kernel_powers import raise_dots, weigh_powers
+from castile.numerics.kernel_products import SparsePoints, kernel_response
 from castile.numerics.pair_sorting import add_pair_gradients
 from castile.potentials.environment import Response
 
@@ -17,11 +17,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Piece:
-    """Centres begin:end, their sparse points (n_sparse, n_features) and weights (n_sparse,)."""
+    """Centres begin:end, their sparse points and weights (n_sparse,)."""
 
     begin: int
     end: int
-    points: Array
+    points: SparsePoints
     weights: Array
 
 
@@ -53,8 +53,8 @@ def add_soap_response(
     def work(piece: Piece) -> tuple[Piece, Array, Array]:
         return piece, *_piece_response(engine, ordered, piece, zeta, offset)
 
-    parallel = threads if len(pieces) > 1 else 1
-    for piece, energies, gradient in map_chunks(work, pieces, parallel):
+    parallel = threads > 1 and len(pieces) > 1
+    for piece, energies, gradient in map_chunks(work, pieces, threads) if parallel else map(work, pieces):
         response.energies[ordered.center_atoms[piece.begin : piece.end]] += energies
         first, last = engine.pair_range(ordered, piece.begin, piece.end)
         add_pair_gradients(
@@ -72,14 +72,10 @@ def _piece_response(
 ) -> tuple[Array, Array]:
     """Return (energies of the centres, dE/dr_ij of their pairs)."""
     chunk = engine.chunk(ordered, piece.begin, piece.end)
-    dots = chunk.features @ piece.points.T
-    if offset:
-        dots += offset
-    powers = np.empty_like(dots)
-    raise_dots(dots, zeta, powers)
-    energies = np.empty(piece.end - piece.begin, dtype=dots.dtype)
-    weigh_powers(dots, powers, piece.weights, zeta, energies)
+    energies = np.empty(piece.end - piece.begin)
+    cotangent = np.empty_like(chunk.features)
+    kernel_response(chunk.features, piece.points, piece.weights, zeta, offset, energies, cotangent)
     first, last = engine.pair_range(ordered, piece.begin, piece.end)
-    gradient = np.empty((last - first, 3), dtype=dots.dtype)
-    engine.vjp(ordered, chunk, powers @ piece.points, gradient)
+    gradient = np.empty((last - first, 3), dtype=engine.dtype)
+    engine.vjp(ordered, chunk, cotangent, gradient)
     return energies, gradient

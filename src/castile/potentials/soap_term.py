@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
 from castile.kernels import DotProductKernel
 from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows
+from castile.numerics.kernel_products import SparsePoints, pack_sparse_points
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.soap_response import Piece, add_soap_response
 from castile.potentials.stored_term import StoredTerm, restore_engine, store_engine
@@ -39,6 +40,8 @@ class SoapTerm:
         Number of sparse points of each element.
     starts : tuple of int, optional
         First column of each element; one after the other if not given.
+    precision : "float64" or "float32"
+        Of the products with the sparse points at prediction; training rows are always in double precision.
     """
 
     kind: ClassVar[str] = "soap"
@@ -49,6 +52,7 @@ class SoapTerm:
     sparse_points: Array
     counts: tuple[int, ...]
     starts: tuple[int, ...] | None = None
+    precision: str = "float64"
 
     @property
     def cutoff(self) -> float:
@@ -116,6 +120,7 @@ class SoapTerm:
                 np.ascontiguousarray(np.concatenate(points)),
                 tuple(self.counts[e] for e in present),
                 tuple(self.columns(e).start for e in present),
+                self.precision,
             )
         return views[present]
 
@@ -142,13 +147,18 @@ class SoapTerm:
         self, environment: Environment, weights: Array, response: Response, threads: int
     ) -> None:
         ordered = self.sorted_pairs(environment)
-        weights = weights.astype(self.engine.dtype, copy=False)
         pieces = [
-            Piece(begin, end, self.points(element), weights[self.columns(element)])
+            Piece(begin, end, self._packed(element), weights[self.columns(element)])
             for begin, end, element in element_chunks(ordered.center_elements, len(self.elements))
             if self.counts[element]
         ]
         add_soap_response(self.engine, ordered, pieces, self.zeta, 0.0, response, threads)
+
+    def _packed(self, element: int) -> SparsePoints:
+        packed: dict[int, SparsePoints] = self.__dict__.setdefault("_packed_points", {})
+        if element not in packed:
+            packed[element] = pack_sparse_points(self.points(element), self.precision)
+        return packed[element]
 
     def add_rows(self, environment: Environment, rows: Rows) -> None:
         """Add the training rows of a structure; rows of one kind that are not wanted have length zero."""
