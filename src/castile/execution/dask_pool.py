@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from distributed.utils import silence_logging_cmgr
 
 from castile.errors import InputError, WorkerError
 from castile.execution.batch_system import open_batch_cluster
-from castile.execution.task_pool import Flight, Outcome, TaskPool, item_name
+from castile.execution.task_pool import Flight, Key, Outcome, TaskPool, task_name
 from castile.execution.threads import ENVIRONMENT_VARIABLE, thread_count
 
-ALLOWED_FAILURES = 3
+ALLOWED_FAILURES = 2
 _IN_FLIGHT = 3  # tasks per worker: one runs, one waits there, one is on its way back
 _CONNECT_SECONDS = 20.0
 _LOST_SECONDS = 300.0
@@ -74,9 +75,25 @@ class DaskPool(TaskPool):
             flight.drop()
 
 
+@dataclass
+class _Task:
+    """One item under way, with what it takes to start it again; ``alone`` if nothing else runs beside it."""
+
+    key: Key
+    name: str
+    function: int
+    arguments: bytes
+    future: Future | None = None
+    alone: bool = False
+
+
 class _DaskFlight(Flight):
     """The functions travel as tasks of their own, on which all others depend: so a worker gets them once, and
     one that starts later, or again, gets them too.
+
+    Dask gives up a task when several workers in a row died that held it, also when the culprit was another
+    task of these workers. So such tasks run again, one at a time with nothing beside them, before one is
+    blamed.
     """
 
     def __init__(
@@ -88,52 +105,61 @@ class _DaskFlight(Flight):
             client.submit(pickle.loads, cloudpickle.dumps(function), key=f"{self._name}-function-{index}")
             for index, function in enumerate(functions)
         ]
-        self._under_way: dict[int, tuple[Any, str, Future]] = {}
+        self._under_way: dict[int, _Task] = {}
+        self._suspects: list[_Task] = []
         self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._n_submitted = 0
+        self._n_started = 0
 
     @property
     def size(self) -> int:
-        return len(self._under_way)
+        return len(self._under_way) + len(self._suspects)
 
     @property
     def limit(self) -> int:
-        return _IN_FLIGHT * self._pool.n_workers
+        return 0 if self._suspects else _IN_FLIGHT * self._pool.n_workers
 
-    def submit(self, key: Any, function: int, *arguments: Any) -> None:
-        index = self._n_submitted
-        self._n_submitted += 1
-        future = self._client.submit(
-            _call,
-            self._functions[function],
-            cloudpickle.dumps(arguments),
-            key=(self._name, index),
-            pure=False,
-        )
-        self._under_way[index] = (key, item_name(index, arguments[0]), future)
-        future.add_done_callback(lambda _: self._done.put(index))
+    def submit(self, key: Key, function: int, *arguments: Any) -> None:
+        self._start(_Task(key, task_name(key, arguments[0]), function, cloudpickle.dumps(arguments)))
 
-    def wait(self) -> tuple[Any, Outcome]:
+    def wait(self) -> tuple[Key, Outcome]:
+        while True:
+            if not self._under_way:
+                suspect = self._suspects.pop()
+                suspect.alone = True
+                self._start(suspect)
+            task = self._next_done()
+            assert task.future is not None
+            try:
+                return task.key, Outcome(task.future.result())
+            except KilledWorker:
+                if task.alone:
+                    return task.key, Outcome(None, _deadly(task.name))
+                self._suspects.append(task)
+            except asyncio.CancelledError as error:
+                raise WorkerError("the Dask scheduler was lost, and with it the work under way") from error
+            except Exception as error:
+                return task.key, Outcome(None, error)
+
+    def _start(self, task: _Task) -> None:
+        index = self._n_started
+        self._n_started += 1
+        function = self._functions[task.function]
+        task.future = self._client.submit(_call, function, task.arguments, key=(self._name, index))
+        self._under_way[index] = task
+        task.future.add_done_callback(lambda _: self._done.put(index))
+
+    def _next_done(self) -> _Task:
         while True:
             try:
-                index = self._done.get(timeout=_POLL_SECONDS)
-                break
+                return self._under_way.pop(self._done.get(timeout=_POLL_SECONDS))
             except queue.Empty:
                 self._check()
-        key, name, future = self._under_way.pop(index)
-        try:
-            return key, Outcome(future.result())
-        except KilledWorker:
-            return key, Outcome(None, _deadly(name))
-        except asyncio.CancelledError as error:
-            raise WorkerError("the Dask scheduler was lost, and with it the work under way") from error
-        except Exception as error:
-            return key, Outcome(None, error)
 
     def drop(self) -> None:
         """Cancel what is under way and forget the functions."""
+        futures = [task.future for task in self._under_way.values()]
         with suppress(Exception):  # the scheduler may be gone
-            self._client.cancel([entry[2] for entry in self._under_way.values()], force=True)
+            self._client.cancel(futures, force=True)
         self._under_way.clear()
         self._functions.clear()
 
@@ -146,8 +172,8 @@ def _call(function: Callable[..., Any], arguments: bytes) -> Any:
 
 def _deadly(name: str) -> WorkerError:
     return WorkerError(
-        f"{name}: {ALLOWED_FAILURES + 1} worker processes died one after the other while they worked on it; "
-        "most likely it needs more memory than a worker may use: use fewer workers, or leave it out"
+        f"{name}: several worker processes died one after the other while they worked on it alone; "
+        "most likely it needs more memory than there is: leave it out, or use fewer workers"
     )
 
 

@@ -13,6 +13,9 @@ from castile.errors import CastileError, InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Key = tuple[int, int]
+
+_REST = 1_000  # level of what is left over at the end of a reduction
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,11 @@ class Outcome:
 
 
 class Flight(ABC):
-    """Tasks of one call that are under way. ``functions`` of the call are known by their position."""
+    """Tasks of one call that are under way.
+
+    The functions of the call are known by their position. The key of a task is its level in a reduction (0
+    for the items) and its index there.
+    """
 
     @property
     @abstractmethod
@@ -62,11 +69,11 @@ class Flight(ABC):
         """Number of tasks that keep all workers busy."""
 
     @abstractmethod
-    def submit(self, key: Any, function: int, *arguments: Any) -> None:
-        """Start ``functions[function](*arguments)``; ``key`` tells it from the others."""
+    def submit(self, key: Key, function: int, *arguments: Any) -> None:
+        """Start ``functions[function](*arguments)``."""
 
     @abstractmethod
-    def wait(self) -> tuple[Any, Outcome]:
+    def wait(self) -> tuple[Key, Outcome]:
         """Return key and outcome of a task that is done."""
 
 
@@ -102,12 +109,12 @@ class TaskPool(ABC):
             waiting, done, first = enumerate(items), dict[int, Outcome](), 0
             while True:
                 for index, item in islice(waiting, max(0, flight.limit - flight.size - len(done))):
-                    flight.submit(index, 0, item)
+                    flight.submit((0, index), 0, item)
                 if first in done:
                     yield done.pop(first).get()
                     first += 1
                 elif flight.size:
-                    index, outcome = flight.wait()
+                    (_, index), outcome = flight.wait()
                     done[index] = outcome
                 else:
                     return
@@ -126,10 +133,10 @@ class TaskPool(ABC):
             waiting = enumerate(items)
             while True:
                 for index, item in islice(waiting, max(0, flight.limit - flight.size)):
-                    flight.submit(index, 0, item)
+                    flight.submit((0, index), 0, item)
                 if not flight.size:
                     return
-                index, outcome = flight.wait()
+                (_, index), outcome = flight.wait()
                 error = None if outcome.exception is None else error_text(outcome.exception)
                 yield TaskResult(index, outcome.value, error)
 
@@ -169,7 +176,7 @@ class TaskPool(ABC):
                 if pair is not None:
                     flight.submit((level + 1, index // 2), 1, *pair)
             for left, right in nodes.rest(n_items):
-                flight.submit("rest", 1, left, right)
+                flight.submit((_REST, 0), 1, left, right)
                 nodes.keep_rest(flight.wait()[1].get())
             return nodes.root
 
@@ -223,7 +230,7 @@ class _SerialFlight(Flight):
 
     def __init__(self, functions: tuple[Callable[..., Any], ...]) -> None:
         self._functions = functions
-        self._tasks: list[tuple[Any, int, tuple[Any, ...]]] = []
+        self._tasks: list[tuple[Key, int, tuple[Any, ...]]] = []
 
     @property
     def size(self) -> int:
@@ -233,10 +240,10 @@ class _SerialFlight(Flight):
     def limit(self) -> int:
         return 1
 
-    def submit(self, key: Any, function: int, *arguments: Any) -> None:
+    def submit(self, key: Key, function: int, *arguments: Any) -> None:
         self._tasks.append((key, function, arguments))
 
-    def wait(self) -> tuple[Any, Outcome]:
+    def wait(self) -> tuple[Key, Outcome]:
         key, function, arguments = self._tasks.pop()
         try:
             return key, Outcome(self._functions[function](*arguments))
@@ -251,23 +258,30 @@ def error_text(error: Exception) -> str:
     return " ".join(chain([text], notes))
 
 
-def item_name(index: int, item: object) -> str:
-    """Return how messages call an item."""
-    name = getattr(item, "name", None)
+def task_name(key: Key, argument: object) -> str:
+    """Return how messages call a task: by the ``name`` of its item if it has one."""
+    level, index = key
+    if level != 0:
+        return "the sum of two results"
+    name = getattr(argument, "name", None)
     return name if isinstance(name, str) and name else f"item {index}"
 
 
+Workers = str | int | TaskPool | None
+"""Where work runs, as ``open_task_pool`` takes it."""
+
+
 @contextmanager
-def open_task_pool(workers: str | int | None = None) -> Iterator[TaskPool]:
+def open_task_pool(workers: Workers = None) -> Iterator[TaskPool]:
     """Open a pool; it is closed, and whatever still runs is stopped, at the end of the context.
 
     Parameters
     ----------
-    workers : int or str, optional
+    workers : int, str or TaskPool, optional
         None: this process. A positive number, also as text: so many processes on this machine. An address
         such as "tcp://node7:8786": a running Dask scheduler. "FILE.toml": a batch system through
         dask-jobqueue, with the options in the file; "slurm:4" (pbs, sge, lsf, ...): 4 jobs with the options
-        of dask-jobqueue's own configuration.
+        of dask-jobqueue's own configuration. An open pool is taken as it is and stays open.
 
     Raises
     ------
@@ -276,8 +290,8 @@ def open_task_pool(workers: str | int | None = None) -> Iterator[TaskPool]:
     WorkerError
         If no worker starts, or no scheduler answers.
     """
-    if workers is None:
-        yield SerialPool()
+    if workers is None or isinstance(workers, TaskPool):
+        yield SerialPool() if workers is None else workers
         return
     if isinstance(workers, bool) or not isinstance(workers, int | str):
         raise InputError(f"workers = {workers!r}: give a number, an address, a TOML file, or None")
