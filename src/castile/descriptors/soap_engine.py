@@ -87,7 +87,8 @@ class SoapEngine:
     _mixes: bool = field(init=False, repr=False)
     _table: RadialTable = field(init=False, repr=False)
     _harmonics: HarmonicsTable = field(init=False, repr=False)
-    _center: NDArray[np.float64] = field(init=False, repr=False)
+    _has_center: bool = field(init=False, repr=False)
+    _center_densities: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mixing = np.ascontiguousarray(self.mixing, dtype=self.dtype)
@@ -98,7 +99,10 @@ class SoapEngine:
         object.__setattr__(self, "_mixes", not identity)
         object.__setattr__(self, "_table", table)
         object.__setattr__(self, "_harmonics", harmonics_table(self.basis.l_max, self.dtype))
-        object.__setattr__(self, "_center", self.basis.center() * _Y00)
+        center = self.basis.center() * _Y00
+        densities = np.ascontiguousarray(self.central[:, :, None] * center, dtype=self.dtype)
+        object.__setattr__(self, "_has_center", bool(densities.any()))
+        object.__setattr__(self, "_center_densities", densities)
 
     @property
     def n_elements(self) -> int:
@@ -208,11 +212,10 @@ class SoapEngine:
         return self._mixed(raw, count)
 
     def _add_central_atoms(self, raw: Array, center_elements: NDArray[np.int64]) -> None:
-        isotropic = raw.reshape(len(center_elements), self._n_lm, self.n_elements, self._n_padded)[:, 0]
-        atoms = np.flatnonzero(center_elements >= 0)
-        if atoms.size and self.central.any():
-            weights = self.central[center_elements[atoms]]
-            isotropic[atoms, :, : self.basis.n_max] += weights[:, :, None] * self._center
+        if self._has_center:
+            density_kernels.add_central_atoms(
+                center_elements, self._center_densities, self._n_lm, self._n_padded, raw
+            )
 
     def _mixed(self, raw: Array, count: int) -> Array:
         if not self._mixes:

@@ -118,6 +118,20 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def add_central_atoms(center_elements, central, n_lm, n_padded, density):
+    """Add central[element of the centre, element channel, n] to c_n00 of the centres that are atoms."""
+    n_elements, n_max = central.shape[1], central.shape[2]
+    size = n_lm * n_elements * n_padded
+    for center in range(center_elements.size):
+        kind = center_elements[center]
+        if kind < 0:
+            continue
+        for element in range(n_elements):
+            for n in range(n_max):
+                density[center * size + element * n_padded + n] += central[kind, element, n]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotangent, pair_gradient):
     """Write dE/dr_ij of the pairs of centres begin:end to ``pair_gradient`` (the first of them first), given
     the flat dE/dc.

@@ -9,6 +9,7 @@ from ase.geometry import complete_cell
 from numpy.typing import NDArray
 
 from castile.errors import InputError
+from castile.structures.cells import spanned_volume
 
 _FLAT = 1e-14  # squared volume of unit lattice vectors below which they are linearly dependent
 
@@ -61,10 +62,8 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
     cell = np.asarray(atoms.cell[:], dtype=np.float64)
     _check_finite(positions, "atom")
     _check_finite(points[n_atoms:], "centre")
-    if not np.isfinite(cell).all():
-        raise InputError(f"the cell {cell.tolist()} is not finite; correct or remove the structure")
-    if pbc.any():
-        cell = _periodic_cell(cell, pbc)
+    if not spanned_volume(cell):
+        cell = _completed_cell(cell, pbc)
     search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=centers is None, n_threads=1)
     i, j, vectors = search.compute(points, cell, list(pbc), quantities="ijD")
     i, j = i.astype(np.int64, copy=False), j.astype(np.int64, copy=False)
@@ -75,15 +74,18 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
 
 
 def _check_finite(points: NDArray[np.float64], what: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"{what} {bad[0]} has position {points[bad[0]].tolist()}; correct or remove the structure"
-        )
+    finite = np.isfinite(points)
+    if not finite.all():
+        bad = int(np.flatnonzero(~finite.all(axis=1))[0])
+        raise InputError(f"{what} {bad} has position {points[bad].tolist()}; correct or remove the structure")
 
 
-def _periodic_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _completed_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return a cell of finite volume: vectors of directions that are not periodic are filled in."""
+    if not np.isfinite(cell).all():
+        raise InputError(f"the cell {cell.tolist()} is not finite; correct or remove the structure")
+    if not pbc.any():
+        return cell
     for direction in np.flatnonzero(pbc):
         if not cell[direction].any():
             raise InputError(
@@ -91,7 +93,7 @@ def _periodic_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray
                 "give the lattice vector or switch this direction to pbc False"
             )
     # vectors of directions that are not periodic only help the search, and may be anything
-    usable = cell if _independent(cell) else np.where(pbc[:, None], cell, 0.0)
+    usable = np.where(pbc[:, None], cell, 0.0)
     if not _independent(usable):
         raise InputError(
             f"the periodic lattice vectors {cell[pbc].tolist()} have no volume; correct the cell or pbc"

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from castile.errors import InputError
+from castile.structures.cells import SMALLEST_RELATIVE_VOLUME, spanned_volume
 
 SMALLEST_DISTANCE = 0.2  # A; nuclei closer than this are a mistake of the file, not a short bond
 ISOLATION_DISTANCE = 8.0  # A; a lone atom further than this from its images is a free atom
-_FLAT = 1e-7  # relative volume below which lattice vectors count as linearly dependent
 
 
 def validate_structure(atoms: Atoms, name: str, smallest_distance: float = SMALLEST_DISTANCE) -> None:
@@ -50,12 +50,7 @@ def validate_structure(atoms: Atoms, name: str, smallest_distance: float = SMALL
 
 def cell_volume(atoms: Atoms) -> float:
     """Volume |det cell| in A^3; 0 if the three lattice vectors span no volume or are not finite."""
-    cell = atoms.cell.array
-    if not np.isfinite(cell).all():
-        return 0.0
-    volume = abs(float(np.linalg.det(cell)))
-    scale = float(np.prod(np.linalg.norm(cell, axis=1)))
-    return volume if volume > _FLAT * scale else 0.0
+    return spanned_volume(atoms.cell.array)
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:
@@ -91,7 +86,7 @@ def _validate_cell(atoms: Atoms, name: str) -> None:
     if atoms.pbc.any():
         # Gram determinant of the periodic vectors alone: a slab may come without a third vector.
         periodic = cell[atoms.pbc] / lengths[atoms.pbc, None]
-        if np.linalg.det(periodic @ periodic.T) <= _FLAT**2:
+        if np.linalg.det(periodic @ periodic.T) <= SMALLEST_RELATIVE_VOLUME**2:
             raise InputError(
                 f"{name}: the periodic lattice vectors {cell[atoms.pbc].tolist()} are linearly dependent "
                 "(zero volume); correct the cell or pbc"
