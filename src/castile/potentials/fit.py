@@ -1,12 +1,14 @@
 """The fit: plan, sparse points, rows into triangular factors, evidence, weights."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ase.data import chemical_symbols
 
 from castile.errors import InputError
 from castile.execution.memory import peak_memory
+from castile.execution.task_pool import TaskPool, Workers, open_task_pool
 from castile.potentials.channel_learning import learned_mixing
 from castile.potentials.composition import fit_composition
 from castile.potentials.defaults import Explanation
@@ -14,6 +16,7 @@ from castile.potentials.fit_report import FitReport
 from castile.potentials.learning import learn
 from castile.potentials.model import PotentialModel
 from castile.potentials.plan import FitPlan, plan_fit
+from castile.potentials.row_pieces import accumulate_factors
 from castile.potentials.settings import FitSettings, SoapSettings
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.sparse_selection import candidate_environments, choose_sparse_points, sparse_counts
@@ -24,7 +27,6 @@ from castile.potentials.training_rows import (
     FactorSet,
     RowBuilder,
     Term,
-    accumulate_factors,
     trainable_terms,
 )
 from castile.regression import PackedFactor, Posterior
@@ -71,6 +73,7 @@ def fit_potential(
     allow_missing: tuple[str, ...] = (),
     memory: float | None = None,
     threads: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
     on_plan: Callable[[FitPlan], None] | None = None,
 ) -> FitOutcome:
@@ -79,14 +82,16 @@ def fit_potential(
     plan, structures = plan_fit(source, settings, allow_missing, memory, threads, stages)
     if on_plan is not None:
         on_plan(plan)
-    survey, chosen = plan.survey, _with_learned_channels(plan.settings, structures, stages)
-    composition = fit_composition(structures, survey.elements, chosen.composition)
-    core = build_core(chosen.core, survey)
-    terms = _build_terms(structures, chosen, survey, threads, stages)
-    builder = RowBuilder(terms, composition, core, chosen)
-    factors, reference = FactorSet(builder.n_columns), _Reference()
-    with stages.stage("training rows", survey.n_structures) as advance:
-        accumulate_factors(reference.watch(structures), builder, factors, threads, advance)
+    survey = plan.survey
+    with _opened(workers, stages) as pool:
+        chosen = _with_learned_channels(plan.settings, structures, stages)
+        composition = fit_composition(structures, survey.elements, chosen.composition)
+        core = build_core(chosen.core, survey)
+        terms = _build_terms(structures, chosen, survey, threads, stages)
+        builder = RowBuilder(terms, composition, core, chosen)
+        factors, reference = FactorSet(builder.n_columns), _Reference()
+        with stages.stage("training rows", survey.n_structures) as advance:
+            accumulate_factors(reference.watch(structures), builder, factors, pool, threads, advance)
     return _finish(
         builder,
         survey.elements,
@@ -99,12 +104,25 @@ def fit_potential(
     )
 
 
+@contextmanager
+def _opened(workers: Workers, stages: Stages) -> Iterator[TaskPool]:
+    """Open the pool; the wait for its workers is a stage of its own."""
+    with ExitStack() as stack:
+        if workers is None:
+            yield stack.enter_context(open_task_pool())
+            return
+        with stages.stage("start of the workers"):
+            pool = stack.enter_context(open_task_pool(workers))
+        yield pool
+
+
 def refit_potential(
     outcome: FitOutcome,
     source: StructureSource,
     relearn: bool,
     allow_missing: tuple[str, ...],
     threads: int | None,
+    workers: Workers,
     progress: Progress | None,
     packed: tuple[PackedFactor, ...] = (),
 ) -> FitOutcome:
@@ -128,8 +146,11 @@ def refit_potential(
                 )
             yield structure
 
-    with stages.stage("training rows", census.n_structures) as advance:
-        accumulate_factors(known(), builder, factors, threads, advance)
+    with (
+        _opened(workers, stages) as pool,
+        stages.stage("training rows", census.n_structures) as advance,
+    ):
+        accumulate_factors(known(), builder, factors, pool, threads, advance)
     return _finish(
         builder,
         model.elements,
@@ -149,6 +170,7 @@ def update_potential(
     relearn: bool,
     allow_missing: tuple[str, ...],
     threads: int | None,
+    workers: Workers,
     progress: Progress | None,
 ) -> FitOutcome:
     """Add the labels of ``source`` to those that ``outcome`` was fitted to.
@@ -162,7 +184,9 @@ def update_potential(
         raise InputError(
             "the model holds no reduced training labels, so it cannot be updated; fit it again and keep them"
         )
-    return refit_potential(outcome, source, relearn, allow_missing, threads, progress, outcome.factors)
+    return refit_potential(
+        outcome, source, relearn, allow_missing, threads, workers, progress, outcome.factors
+    )
 
 
 def _with_learned_channels(
@@ -244,7 +268,7 @@ def _finish(
         estimate,
         peak_memory(),
     )
-    return FitOutcome(model, builder.settings, report, tuple(factors.packed()), posterior, reference)
+    return FitOutcome(model, builder.settings, report, factors.packed(), posterior, reference)
 
 
 __all__ = ["FitOutcome", "FitPlan", "Progress", "fit_potential", "refit_potential", "update_potential"]

@@ -1,18 +1,20 @@
 """GAP: a Gaussian approximation potential from labelled structures, fitted in a stream."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from castile.errors import InputError, NotFittedError
-from castile.execution.threads import map_chunks
+from castile.execution.task_pool import Workers, open_task_pool
+from castile.potentials.batch_prediction import predict_each
 from castile.potentials.calculator import CastileCalculator
 from castile.potentials.fit import FitOutcome, fit_potential, refit_potential, update_potential
 from castile.potentials.fit_report import FitReport
 from castile.potentials.imported import ImportedModel
-from castile.potentials.model import PotentialModel
+from castile.potentials.model import PotentialModel, Precision
 from castile.potentials.model_io import read_potential, write_potential
 from castile.potentials.parameters import Parameters
 from castile.potentials.plan import FitPlan
@@ -84,6 +86,10 @@ class GAP(Parameters):
         Gigabytes that a fit may use.
     threads : int, optional
         Default: ``CASTILE_NUM_THREADS`` or all cores.
+    workers : int or str, optional
+        Where fits and :meth:`predict_many` run: None for this process, a number of processes, the address of
+        a Dask scheduler, or a TOML file of a batch system, as for
+        :func:`castile.execution.task_pool.open_task_pool`. The result does not depend on it.
 
     Attributes
     ----------
@@ -122,6 +128,7 @@ class GAP(Parameters):
         allow_missing: Collection[str] = (),
         memory: float | None = None,
         threads: int | None = None,
+        workers: Workers = None,
     ) -> None:
         self.settings = settings
         self.cutoff = cutoff
@@ -146,6 +153,7 @@ class GAP(Parameters):
         self.allow_missing = allow_missing
         self.memory = memory
         self.threads = threads
+        self.workers = workers
 
     def requested_settings(self) -> FitSettings:
         """Return the settings that the arguments ask for, with None for what comes from the data.
@@ -226,6 +234,7 @@ class GAP(Parameters):
             allow_missing=_kinds(self.allow_missing),
             memory=self.memory,
             threads=self.threads,
+            workers=self.workers,
             progress=progress,
             on_plan=on_plan,
         )
@@ -266,6 +275,7 @@ class GAP(Parameters):
             relearn,
             _kinds(self.allow_missing if allow_missing is None else allow_missing),
             self.threads,
+            self.workers,
             progress,
         )
         return self._take(outcome)
@@ -280,6 +290,7 @@ class GAP(Parameters):
             relearn,
             _kinds(self.allow_missing),
             self.threads,
+            self.workers,
             progress,
         )
         return self._take(outcome)
@@ -293,13 +304,12 @@ class GAP(Parameters):
         return self.fitted_model.predict(atoms, self.threads)
 
     def predict_many(self, structures: Iterable[Atoms]) -> Iterator[Prediction]:
-        """Yield the prediction of each structure, computed by all threads; streams, so memory stays flat."""
-        model = self.fitted_model
+        """Yield the prediction of each structure, computed by all threads or ``workers``, in order.
 
-        def one(item: tuple[int, Atoms]) -> Prediction:
-            return model.predict(item[1], 1, f"structure {item[0]}")
-
-        yield from map_chunks(one, enumerate(structures), self.threads)
+        Streams, so memory stays flat.
+        """
+        with open_task_pool(self.workers) as pool:
+            yield from predict_each(self.fitted_model, structures, pool, self.threads)
 
     def calculator(self) -> CastileCalculator:
         """Return an ASE calculator: energy, free_energy, energies, forces, stress."""
@@ -351,7 +361,9 @@ def loaded_gap(outcome: FitOutcome | ImportedModel, threads: int | None = None) 
     return GAP(settings=settings, threads=threads)._take(outcome)
 
 
-def load(path: str | Path, *, threads: int | None = None, verify: bool = True) -> GAP:
+def load(
+    path: str | Path, *, threads: int | None = None, verify: bool = True, precision: Precision = "double"
+) -> GAP:
     """Return the model of a ``.castile`` file.
 
     Parameters
@@ -359,16 +371,23 @@ def load(path: str | Path, *, threads: int | None = None, verify: bool = True) -
     path : path
     threads : int, optional
         Of predictions.
+    workers : int or str, optional
+        Of :meth:`GAP.predict_many` and updates, as for :class:`GAP`.
     verify : bool
         Predict a stored reference structure and compare.
+    precision : "double" or "single"
+        Of the products between SOAP vectors and sparse points; ``docs/performance.md`` has error and gain.
 
     Raises
     ------
+    InputError
+        For another precision.
     ModelFileError
         If the file is truncated, edited, newer than this version, no model, or predicts other numbers than
         when it was written.
     """
-    return loaded_gap(read_potential(path, verify), threads)
+    outcome = read_potential(path, verify)
+    return loaded_gap(replace(outcome, model=outcome.model.in_precision(precision)), threads)
 
 
 __all__ = ["GAP", "load", "loaded_gap"]

@@ -1,6 +1,6 @@
 """Rows of the design matrix, structure by structure, reduced to one triangular factor per kind of label."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.errors import InputError
-from castile.execution.threads import map_chunks
 from castile.potentials.composition import Composition
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.pair_term import PairTerm
@@ -54,9 +53,14 @@ class FactorSet:
         """Return the factors of the kinds that have labels."""
         return [stream.label_factor() for stream in self.streams.values() if stream.n_rows]
 
-    def packed(self) -> list[PackedFactor]:
-        """Return the factors without their zeros, for a file."""
-        return [stream.pack() for stream in self.streams.values() if stream.n_rows]
+    def merge(self, factors: Iterable[PackedFactor] | None) -> None:
+        """Add the rows of other factors."""
+        for factor in factors or ():
+            self.streams[factor.kind].merge(StreamingQR.unpack(factor))
+
+    def packed(self) -> tuple[PackedFactor, ...]:
+        """Return the factors without their zeros, for a file or another process."""
+        return tuple(stream.pack() for stream in self.streams.values() if stream.n_rows)
 
 
 @dataclass(frozen=True)
@@ -167,18 +171,3 @@ def _scaled(
     """
     sigmas = np.broadcast_to(np.asarray(relative if fixed is None else fixed, dtype=float), targets.shape)
     return LabelRows(kind if fixed is None else "fixed", rows, targets, sigmas)
-
-
-def accumulate_factors(
-    structures: Iterable[LabelledStructure],
-    builder: RowBuilder,
-    factors: FactorSet,
-    threads: int | None,
-    advance: Callable[[], None],
-) -> None:
-    """Stream the rows of all structures into the factors; threads compute rows while this one reduces
-    them.
-    """
-    for labels in map_chunks(builder, structures, threads):
-        factors.add(labels)
-        advance()

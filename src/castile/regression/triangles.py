@@ -1,5 +1,7 @@
 """Upper triangles without their zeros, for files."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -11,7 +13,10 @@ Float64Array = NDArray[np.float64]
 def pack_triangle(triangle: ArrayLike) -> Float64Array:
     """Upper triangle of (n, n) row by row, (n (n + 1) / 2,)."""
     array = np.asarray(triangle, dtype=np.float64)
-    return array[np.triu_indices(len(array))]
+    packed = np.empty(len(array) * (len(array) + 1) // 2)
+    for row, part in enumerate(_row_slices(len(array))):
+        packed[part] = array[row, row:]
+    return packed
 
 
 def unpack_triangle(values: ArrayLike, size: int) -> Float64Array:
@@ -24,5 +29,14 @@ def unpack_triangle(values: ArrayLike, size: int) -> Float64Array:
             "it does not belong to these sparse points"
         )
     triangle = np.zeros((size, size), order="F")
-    triangle[np.triu_indices(size)] = packed
+    for row, part in enumerate(_row_slices(size)):
+        triangle[row, row:] = packed[part]
     return triangle
+
+
+def _row_slices(size: int) -> Iterator[slice]:
+    """Yield where each row is; index arrays of the triangle would be four times as large as itself."""
+    start = 0
+    for row in range(size):
+        yield slice(start, start + size - row)
+        start += size - row
