@@ -15,6 +15,7 @@ _HOMES = {
     "DotProductKernel": "castile.kernels",
     "GAP": "castile.potentials.gap",
     "Prediction": "castile.potentials.prediction",
+    "UncertainPrediction": "castile.potentials.prediction",
     "load": "castile.potentials.gap",
     "import_gap": "castile.potentials.quip_import",
     "export_gap": "castile.potentials.quip_export",
@@ -42,6 +43,7 @@ __all__ = [
     "RadialDistribution",
     "SimulationError",
     "StructureSource",
+    "UncertainPrediction",
     "__version__",
     "evaluate",
     "export_gap",
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from castile.evaluation import evaluate
     from castile.kernels import DotProductKernel
     from castile.potentials.gap import GAP, load
-    from castile.potentials.prediction import Prediction
+    from castile.potentials.prediction import Prediction, UncertainPrediction
     from castile.potentials.quip_export import export_gap
     from castile.potentials.quip_import import import_gap
     from castile.structures import LabelKeys, StructureSource

@@ -28,6 +28,8 @@ from castile.potentials.settings import (
     read_settings,
 )
 from castile.potentials.stages import Progress
+from castile.potentials.uncertain_methods import UncertaintyMethods
+from castile.potentials.uncertainty import UncertaintyModel
 from castile.structures.readers import StructureSource, as_source
 
 Structures = StructureSource | str | Path | Atoms | Iterable[Any]
@@ -46,7 +48,7 @@ _SOAP_ARGUMENTS = (
 )
 
 
-class GAP(Parameters):
+class GAP(UncertaintyMethods, Parameters):
     """Gaussian approximation potential: composition + core repulsion + pair terms + SOAP terms.
 
     E = sum_i e_0(Z_i) + sum_bonds ZBL(r) + sum_terms k(x) w, with the kernel delta^2 (p . p')^zeta of SOAP
@@ -311,9 +313,26 @@ class GAP(Parameters):
         with open_task_pool(self.workers) as pool:
             yield from predict_each(self.fitted_model, structures, pool, self.threads)
 
-    def calculator(self) -> CastileCalculator:
-        """Return an ASE calculator: energy, free_energy, energies, forces, stress."""
-        return CastileCalculator(self.fitted_model, self.threads)
+    def calculator(
+        self, *, uncertainty: bool = False, method: str = "committee", n_samples: int | None = None
+    ) -> CastileCalculator:
+        """Return an ASE calculator: energy, free_energy, energies, forces, stress.
+
+        With ``uncertainty`` its results hold the deviations of :meth:`predict_with_uncertainty` too.
+        """
+        if not uncertainty:
+            return CastileCalculator(self.fitted_model, self.threads)
+        return CastileCalculator(self.fitted_model, self.threads, self.uncertainty, method, n_samples)
+
+    @property
+    def uncertainty(self) -> UncertaintyModel:
+        """The model with the distribution of its weights; raises as ``fit_report`` does."""
+        known: UncertaintyModel | None = getattr(self, "_uncertainty", None)
+        if known is None or known.model is not self.fitted_model:
+            outcome = self._outcome("a deviation")
+            known = UncertaintyModel(outcome.model, outcome.posterior)
+            self._uncertainty = known
+        return known
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.castile`` file."""

@@ -1,9 +1,11 @@
-"""What a potential says about a structure."""
+"""What a potential says about a structure, and how far it may be off."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,42 @@ class Prediction:
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     stress: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class UncertainPrediction:
+    """A prediction with its standard deviations.
+
+    Attributes
+    ----------
+    prediction : Prediction
+    energy_std : float
+        Of the total energy, eV.
+    energies_std : ndarray, shape (n_atoms,)
+        Of the per-atom energies, eV.
+    forces_std : ndarray, shape (n_atoms, 3)
+        Of the force components, eV/A.
+    stress_std : ndarray, shape (6,), or None
+        eV/A^3; None where the cell has no volume.
+    extrapolation_grade : ndarray, shape (n_atoms,)
+        Root of the fraction of the prior variance of each atom's energy that the sparse points leave open:
+        0 on a sparse point, 1 where nothing is known.
+    method : str
+        "exact" or "committee".
+    meaning : str
+        What the deviations contain, in words.
+    """
+
+    prediction: Prediction
+    energy_std: float
+    energies_std: Array
+    forces_std: Array
+    stress_std: Array | None
+    extrapolation_grade: Array
+    method: str
+    meaning: str
+
+    @property
+    def force_deviation(self) -> float:
+        """Largest norm of the deviation of the force on an atom, eV/A."""
+        return float(np.sqrt(np.max(np.sum(self.forces_std**2, axis=1))))

@@ -73,6 +73,15 @@ class Posterior:
             explained += amplitude**2 * np.einsum("ij,ij->j", half, half)
         return explained
 
+    def explained_prior_covariance(self, rows: ArrayLike) -> Float64Array:
+        """Prior covariance that the sparse points span, sum_t delta_t^2 a_t^T K_t^-1 b_t: (b, b)."""
+        array = np.asarray(rows, dtype=np.float64)
+        explained = np.zeros((len(array), len(array)))
+        for prior, amplitude in zip(self.priors, self.amplitudes, strict=True):
+            half = solve_triangular(prior.lower, array[:, prior.columns].T, lower=True, check_finite=False)
+            explained += amplitude**2 * (half.T @ half)
+        return explained
+
     def predictive_variance(self, rows: ArrayLike, prior_variances: ArrayLike) -> Float64Array:
         """Variance of the DTC model: k(x, x) - k_xm K_mm^-1 k_mx + |R^-T k_mx|^2, without noise: (b,).
 

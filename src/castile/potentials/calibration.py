@@ -1,0 +1,109 @@
+"""From raw variances to calibrated standard deviations."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """Variance of some quantities in two parts.
+
+    Attributes
+    ----------
+    posterior : ndarray, shape (n,)
+        Of the weights given the labels.
+    residual : ndarray, shape (n,)
+        Prior variance that the sparse points leave open.
+    prior : ndarray, shape (n,)
+        Prior variance.
+    """
+
+    posterior: Array
+    residual: Array
+    prior: Array
+
+    @property
+    def share(self) -> Array:
+        """Fraction of the prior variance that the sparse points leave open, between 0 and 1, (n,)."""
+        positive = np.where(self.prior > 0.0, self.prior, 1.0)
+        return np.clip(np.where(self.prior > 0.0, self.residual / positive, 0.0), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class KindCalibration:
+    r"""Calibration of one kind of quantity.
+
+    .. math::
+
+        \sigma^2 = a^2 v_\text{posterior} + [b^2 + (1 - b^2) s]\, v_\text{residual} + c^2,
+        \quad s = v_\text{residual} / v_\text{prior}
+
+    Near the data s is nearly 0 and a, b and c are what held-out errors ask for; far from all data s is 1 and
+    the deviation is that of the prior, whatever b is.
+
+    Attributes
+    ----------
+    posterior : float
+        a.
+    residual : float
+        b.
+    floor : float
+        c: eV per root atom for energies, eV/A, eV/A^3.
+    """
+
+    posterior: float = 1.0
+    residual: float = 1.0
+    floor: float = 0.0
+
+    def weight(self, share: Array) -> Array:
+        """Return b^2 + (1 - b^2) s, what the residual variance is multiplied by."""
+        return np.asarray(self.residual**2 + (1.0 - self.residual**2) * share)
+
+    def deviations(self, parts: VarianceParts, floor_scale: float = 1.0, share: Array | None = None) -> Array:
+        """Return the calibrated standard deviations, (n,).
+
+        ``floor_scale`` multiplies the floor; ``share`` (n,) stands for s where the prior is not at hand.
+        """
+        weight = self.weight(parts.share if share is None else share)
+        variance = self.posterior**2 * parts.posterior + weight * parts.residual
+        return np.sqrt(variance + (self.floor * floor_scale) ** 2)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration of energies, forces and stress, and where it comes from.
+
+    Attributes
+    ----------
+    energy, forces, stress : KindCalibration
+        That of energies holds for total and per-atom energies.
+    source : str
+        In words.
+    """
+
+    energy: KindCalibration = KindCalibration()
+    forces: KindCalibration = KindCalibration()
+    stress: KindCalibration = KindCalibration()
+    source: str = "not calibrated"
+
+    def to_header(self) -> dict[str, Any]:
+        """Return the calibration as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_header(cls, values: Mapping[str, Any] | None) -> "Calibration":
+        """Return the calibration of JSON values; None: none."""
+        if values is None:
+            return cls()
+        kinds = {kind: KindCalibration(**values[kind]) for kind in ("energy", "forces", "stress")}
+        return cls(source=values["source"], **kinds)
+
+
+RAW = Calibration()
+"""Scale factors of one."""

@@ -1,0 +1,172 @@
+"""A committee of posterior samples: deviations of energies, forces and stress at a few times the cost of a
+prediction.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.potentials.calibration import Calibration, VarianceParts
+from castile.potentials.committee_response import CommitteeResponse, PairCommittee, add_soap_committee
+from castile.potentials.committee_terms import SoapSamples, draw_samples
+from castile.potentials.environment import Environment
+from castile.potentials.exact_variance import TermColumns
+from castile.potentials.member_functions import MemberFunction, member_functions
+from castile.potentials.pair_term import PairTerm
+from castile.potentials.soap_term import SoapTerm
+from castile.regression import Posterior
+
+ENERGY_SAMPLES = 128
+"""Samples of per-atom energies: a standard deviation from n samples has a relative error of 1 / sqrt(2 n)."""
+FORCE_SAMPLES = 8
+FORCE_PRODUCTS = 16
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Samples of all terms.
+
+    Attributes
+    ----------
+    terms : tuple of TermColumns
+    weights : tuple of ndarray
+        Posterior mean of each term's weights.
+    energy_samples : tuple
+        Samples of each term for energies.
+    functions : tuple
+        Members with forces: a tuple of MemberFunction for each SOAP term, the tables of a pair term.
+    calibration : Calibration
+        That the members with forces contain.
+    n_members : int
+    """
+
+    terms: tuple[TermColumns, ...]
+    weights: tuple[Array, ...]
+    energy_samples: tuple[SoapSamples | None, ...]
+    functions: tuple[tuple[MemberFunction, ...] | PairCommittee, ...]
+    calibration: Calibration
+    n_members: int
+    n_energy_samples: int
+
+    @classmethod
+    def build(
+        cls,
+        terms: tuple[TermColumns, ...],
+        weights: tuple[Array, ...],
+        posterior: Posterior,
+        calibration: Calibration,
+        n_members: int = FORCE_SAMPLES,
+        n_energy_samples: int = ENERGY_SAMPLES,
+        seed: int = 0,
+    ) -> "Committee":
+        """Draw the samples."""
+        energy = draw_samples(terms, posterior, n_energy_samples, 1, seed)
+        force = draw_samples(terms, posterior, n_members, FORCE_PRODUCTS, seed + 1)
+        a, b = calibration.forces.posterior, calibration.forces.residual
+        kept: list[SoapSamples | None] = []
+        functions: list[tuple[MemberFunction, ...] | PairCommittee] = []
+        for entry, of_energies, of_forces in zip(terms, energy, force, strict=True):
+            if isinstance(of_energies, SoapSamples):
+                assert isinstance(entry.term, SoapTerm)
+                assert isinstance(of_forces, SoapSamples)
+                kept.append(of_energies)
+                functions.append(member_functions(entry.term, of_forces, a, b))
+            else:
+                assert not isinstance(of_forces, SoapSamples)
+                kept.append(None)
+                functions.append(PairCommittee(of_energies, of_forces, a, b))
+        return cls(terms, weights, tuple(kept), tuple(functions), calibration, n_members, n_energy_samples)
+
+    def respond(
+        self, environment: Environment, threads: int = 1, with_forces: bool = True
+    ) -> CommitteeResponse:
+        """Return the mean's response and the samples' differences from it (without composition and core)."""
+        n_members = self.n_members if with_forces else 0
+        response = CommitteeResponse.zeros(environment.n_atoms, self.n_energy_samples, n_members)
+        parts = zip(self.terms, self.weights, self.energy_samples, self.functions, strict=True)
+        for entry, weights, samples, functions in parts:
+            if isinstance(functions, PairCommittee):
+                assert isinstance(entry.term, PairTerm)
+                functions.add(entry.term, environment, weights, response, threads)
+            else:
+                assert isinstance(entry.term, SoapTerm)
+                assert samples is not None
+                add_soap_committee(
+                    entry.term, environment, weights, samples, functions[:n_members], response, threads
+                )
+        return response
+
+
+@dataclass(frozen=True)
+class SampledDeviations:
+    """Deviations from a committee, calibrated; without a volume ``stress`` is None."""
+
+    energy: float
+    energies: Array
+    forces: Array | None
+    stress: Array | None
+    grade: Array
+
+
+def sampled_deviations(
+    committee: Committee, response: CommitteeResponse, prior: Array, volume: float | None
+) -> SampledDeviations:
+    """Return deviations from the spread of the samples around the mean of the posterior.
+
+    The members with forces contain the posterior and the residual part with the weights of the calibration
+    of forces. Where an environment is unknown (grade near 1) the residual part counts in full; the factor is
+    that of the energy of the atom.
+
+    Parameters
+    ----------
+    committee : Committee
+    response : CommitteeResponse
+    prior : ndarray, shape (n_atoms,)
+        Prior variances of the per-atom energies, eV^2.
+    volume : float or None
+        A^3.
+    """
+    calibration = committee.calibration
+    n_atoms = len(prior)
+    energies = VarianceParts(_mean_square(response.posterior), _mean_square(response.residual), prior)
+    total = VarianceParts(
+        _mean_square(response.posterior.sum(axis=0)[None]),
+        _mean_square(response.residual.sum(axis=0)[None]),
+        np.array([0.0]),
+    )
+    share = energies.share
+    mean_share = np.array([float(np.sum(share * energies.residual) / max(energies.residual.sum(), 1e-300))])
+    energy = calibration.energy.deviations(total, np.sqrt(n_atoms), mean_share)[0]
+    forces = stress = None
+    if response.members:
+        kind = calibration.forces
+        near = kind.posterior**2 * energies.posterior + kind.residual**2 * energies.residual
+        far = kind.posterior**2 * energies.posterior + kind.weight(share) * energies.residual
+        growth = np.sqrt(far / np.maximum(near, 1e-300))
+        spread = np.sqrt(np.mean([member.forces**2 for member in response.members], axis=0))
+        forces = np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2)
+        if volume is not None:
+            spread = np.sqrt(np.mean([m.virial**2 for m in response.members], axis=0))[VOIGT] / volume
+            ratio = calibration.stress.posterior / kind.posterior
+            stress = np.sqrt((spread * ratio * growth.max()) ** 2 + calibration.stress.floor**2)
+    return SampledDeviations(
+        float(energy),
+        calibration.energy.deviations(energies),
+        forces,
+        stress,
+        np.sqrt(share),
+    )
+
+
+VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+def _mean_square(samples: Array) -> Array:
+    """Mean over the samples (n, n_samples) of the squared difference from the posterior mean."""
+    return np.asarray(np.mean(np.square(samples), axis=1))
+
+
+__all__ = ["Committee", "SampledDeviations", "sampled_deviations"]

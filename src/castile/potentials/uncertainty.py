@@ -1,0 +1,208 @@
+"""Standard deviations of everything a fitted potential predicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from castile.errors import InputError
+from castile.execution.threads import limit_blas, thread_count
+from castile.potentials.calibration import RAW, Calibration, VarianceParts
+from castile.potentials.committee import Committee, sampled_deviations
+from castile.potentials.environment import Environment, Response
+from castile.potentials.exact_variance import (
+    StructureVariances,
+    TermColumns,
+    energy_covariance,
+    exact_variances,
+    term_columns,
+)
+from castile.potentials.model import _VOIGT, PotentialModel, _check_distances, _environment
+from castile.potentials.pair_functionals import dense_term, pair_atom_rows, pair_prior_features
+from castile.potentials.prediction import Prediction, UncertainPrediction
+from castile.potentials.soap_term import SoapTerm
+from castile.potentials.training_rows import trainable_terms
+from castile.regression import Posterior
+
+EXACT, COMMITTEE, AUTO = "exact", "committee", "auto"
+METHODS = (COMMITTEE, EXACT, AUTO)
+MOST_EXACT_ATOMS = 64
+"""Structures up to this size get exact deviations from method "auto"."""
+MEANING = (
+    "standard deviation of the predictive distribution of the sparse Gaussian process (deterministic "
+    "training conditional: posterior of the weights plus the prior variance that the sparse points leave "
+    "open), "
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UncertaintyModel:
+    """A potential with the distribution of its weights.
+
+    Attributes
+    ----------
+    model : PotentialModel
+    posterior : Posterior
+    calibration : Calibration
+        What the raw deviations are scaled by.
+    """
+
+    model: PotentialModel
+    posterior: Posterior
+    calibration: Calibration = RAW
+    terms: tuple[TermColumns, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        terms = term_columns(trainable_terms(self.model.terms), self.posterior)
+        object.__setattr__(self, "terms", terms)
+
+    @property
+    def meaning(self) -> str:
+        """What the deviations contain, in words."""
+        return f"{MEANING}{self.calibration.source}"
+
+    def predict(
+        self,
+        atoms: Atoms,
+        method: str = COMMITTEE,
+        threads: int | None = None,
+        name: str = "structure",
+        n_samples: int | None = None,
+    ) -> UncertainPrediction:
+        """Return a prediction with deviations.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        method : "committee", "exact" or "auto"
+            auto: exact up to 64 atoms.
+        threads : int, optional
+        name : str
+            Of the structure, for messages.
+        n_samples : int, optional
+            Members of the committee with forces; default 8.
+
+        Raises
+        ------
+        InputError
+            As ``predict`` does, and for another method.
+        """
+        if method not in METHODS:
+            raise InputError(f"method = {method!r}: give one of {', '.join(METHODS)}")
+        if method == AUTO:
+            method = EXACT if len(atoms) <= MOST_EXACT_ATOMS else COMMITTEE
+        if method == EXACT:
+            return self._exact(atoms, threads, name)
+        return self._sampled(atoms, threads, name, n_samples)
+
+    def variances(self, atoms: Atoms, name: str = "structure") -> StructureVariances:
+        """Return the exact raw variances of a structure in their parts."""
+        environment = self._environment(atoms, name)
+        with limit_blas(1):
+            return exact_variances(self.terms, self.posterior, environment)
+
+    def energy_covariance(self, structures: Sequence[Atoms], calibrated: bool = True) -> Array:
+        """Return the covariance between the total energies of structures, (n, n), eV^2; exact.
+
+        Calibrated as each energy for itself; correlations are those of the raw covariance.
+        """
+        environments = [self._environment(atoms, f"structure {k}") for k, atoms in enumerate(structures)]
+        with limit_blas(1):
+            posterior, residual, prior = energy_covariance(self.terms, self.posterior, environments)
+        if not calibrated:
+            return posterior + residual
+        kind = self.calibration.energy
+        open_ = np.maximum(np.diag(residual), 0.0)
+        share = VarianceParts(np.diag(posterior), open_, np.diag(prior)).share
+        factor = np.sqrt(kind.weight(share))
+        covariance = kind.posterior**2 * posterior + factor[:, None] * residual * factor
+        sizes = np.array([len(atoms) for atoms in structures])
+        return covariance + np.diag(kind.floor**2 * sizes)
+
+    def _environment(self, atoms: Atoms, name: str) -> Environment:
+        self.model._check_elements(atoms, name)
+        environment = _environment(atoms, self.model.cutoff, name)
+        _check_distances(environment, name)
+        return environment
+
+    def _exact(self, atoms: Atoms, threads: int | None, name: str) -> UncertainPrediction:
+        prediction = self.model.predict(atoms, threads, name)
+        variances = self.variances(atoms, name)
+        kinds = self.calibration
+        forces = kinds.forces.deviations(variances.forces).reshape(-1, 3)
+        stress = None if variances.stress is None else kinds.stress.deviations(variances.stress)
+        energy = kinds.energy.deviations(variances.energy, np.sqrt(len(atoms)))
+        return UncertainPrediction(
+            prediction,
+            float(energy[0]),
+            kinds.energy.deviations(variances.energies),
+            forces,
+            stress,
+            np.sqrt(variances.energies.share),
+            EXACT,
+            self.meaning,
+        )
+
+    def committee(self, n_samples: int | None = None) -> Committee:
+        """Return the committee of this many members with forces, drawn once."""
+        drawn: dict[int | None, Committee] = self.__dict__.setdefault("_committees", {})
+        if n_samples not in drawn:
+            weights = tuple(self.posterior.weights[entry.columns] for entry in self.terms)
+            more = {} if n_samples is None else {"n_members": n_samples}
+            drawn[n_samples] = Committee.build(self.terms, weights, self.posterior, self.calibration, **more)
+        return drawn[n_samples]
+
+    def _sampled(
+        self, atoms: Atoms, threads: int | None, name: str, n_samples: int | None
+    ) -> UncertainPrediction:
+        environment = self._environment(atoms, name)
+        committee = self.committee(n_samples)
+        response = committee.respond(environment, thread_count(threads))
+        prediction = self._complete(environment, response.mean, name)
+        prior = self._atom_priors(environment)
+        deviations = sampled_deviations(committee, response, prior, environment.volume)
+        assert deviations.forces is not None
+        return UncertainPrediction(
+            prediction,
+            deviations.energy,
+            deviations.energies,
+            deviations.forces,
+            deviations.stress,
+            deviations.grade,
+            COMMITTEE,
+            self.meaning,
+        )
+
+    def _complete(self, environment: Environment, response: Response, name: str) -> Prediction:
+        """Add composition and core to the response of the terms."""
+        response.energies += self.model.composition.atom_energies(environment.numbers)
+        if self.model.core is not None:
+            self.model.core.add_response(environment, response)
+        stress = None
+        if environment.volume is not None:
+            stress = response.virial[_VOIGT] / environment.volume
+        energy = float(response.energies.sum())
+        if not (np.isfinite(energy) and np.isfinite(response.forces).all()):
+            raise InputError(f"{name}: the predicted energy is {energy}; check positions, cell and the model")
+        return Prediction(energy, response.energies, response.forces, stress)
+
+    def _atom_priors(self, environment: Environment) -> Array:
+        """Prior variances of the per-atom energies; those of pair terms count where there is no SOAP term."""
+        variances = np.zeros(environment.n_atoms)
+        for entry in self.terms:
+            if isinstance(entry.term, SoapTerm):
+                lookup = np.zeros(120)
+                lookup[list(entry.term.elements)] = entry.amplitudes**2
+                variances += lookup[environment.numbers]
+        if not variances.any():
+            for entry in self.terms:
+                if not isinstance(entry.term, SoapTerm):
+                    dense = dense_term(entry.term)
+                    rows = pair_atom_rows(dense, environment)
+                    features = pair_prior_features(dense, rows, entry.amplitudes)
+                    variances += np.einsum("if,if->i", features, features)
+        return variances
