@@ -1,6 +1,7 @@
 """A fitted potential as plain data: terms, weights, and what they were made from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -12,7 +13,11 @@ from castile.execution.threads import thread_count
 from castile.potentials.composition import Composition
 from castile.potentials.environment import Environment, Response
 from castile.potentials.prediction import Prediction
+from castile.potentials.quip_soap_term import QuipSoapTerm
+from castile.potentials.soap_term import SoapTerm
 from castile.potentials.stored_term import Core, PredictingTerm
+
+Precision = Literal["double", "single"]
 
 SMALLEST_DISTANCE = 0.05
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -43,6 +48,27 @@ class PotentialModel:
         """Largest cutoff of all terms, Angstrom."""
         cutoffs = [term.cutoff for term in self.terms] + ([self.core.cutoff] if self.core else [])
         return max(cutoffs, default=1.0)
+
+    def in_precision(self, precision: Precision) -> "PotentialModel":
+        """Return the same model with products between SOAP vectors and sparse points in another precision.
+
+        In single precision SOAP vectors and sparse points are taken relative to the mean sparse point, so the
+        rounding acts on small differences only; densities, powers, sums and forces stay in double precision.
+        Terms without such products do not change.
+
+        Raises
+        ------
+        InputError
+            For another word than "double" and "single".
+        """
+        if precision not in get_args(Precision):
+            raise InputError(f"precision = {precision!r}: give one of {', '.join(get_args(Precision))}")
+        wanted = "float32" if precision == "single" else "float64"
+        terms = tuple(
+            replace(term, precision=wanted) if isinstance(term, SoapTerm | QuipSoapTerm) else term
+            for term in self.terms
+        )
+        return replace(self, terms=terms)
 
     def predict(self, atoms: Atoms, threads: int | None = None, name: str = "structure") -> Prediction:
         """Return energy, per-atom energies, forces and stress of a structure.

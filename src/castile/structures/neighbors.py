@@ -16,7 +16,7 @@ _FLAT = 1e-14  # squared volume of unit lattice vectors below which they are lin
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs (centre, neighbour image) with 0 < r < cutoff.
+    """All pairs (centre, neighbour image) with 0 < r < cutoff, in an order that depends on the search only.
 
     Attributes
     ----------
@@ -64,9 +64,9 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
     _check_finite(points[n_atoms:], "centre")
     if not spanned_volume(cell):
         cell = _completed_cell(cell, pbc)
-    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=centers is None, n_threads=1)
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False, n_threads=1)
     i, j, vectors = search.compute(points, cell, list(pbc), quantities="ijD")
-    i, j = i.astype(np.int64, copy=False), j.astype(np.int64, copy=False)
+    i, j = i.view(np.int64), j.view(np.int64)  # indices come as unsigned integers of the same size
     if centers is not None:
         keep = (i >= n_atoms) & (j < n_atoms) & (np.einsum("pa,pa->p", vectors, vectors) > 1e-20)
         i, j, vectors = i[keep] - n_atoms, j[keep], vectors[keep]
