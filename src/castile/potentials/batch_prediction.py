@@ -1,32 +1,18 @@
 """Predictions of many structures: threads of this process, or batches on workers."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from ase import Atoms
 
 from castile.errors import CastileError
+from castile.execution.batches import BATCH_ATOMS, Batch, split_batches
 from castile.execution.task_pool import SerialPool, TaskPool
 from castile.execution.threads import map_chunks
 from castile.potentials.model import PotentialModel
 from castile.potentials.prediction import Prediction
-
-BATCH_STRUCTURES = 64
-BATCH_ATOMS = 2000
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Structures that travel together; ``first`` is the number of the first."""
-
-    first: int
-    structures: tuple[Atoms, ...]
-
-    @property
-    def name(self) -> str:
-        """First and last structure."""
-        return f"structures {self.first} to {self.first + len(self.structures) - 1}"
 
 
 @dataclass(frozen=True)
@@ -50,40 +36,38 @@ def predict_each(
     if isinstance(pool, SerialPool):
         yield from map_chunks(partial(_predict_one, model), enumerate(structures), threads)
         return
-    for batch in pool.map(partial(predict_batch, model), split_batches(structures)):
+    for batch in pool.map(partial(predict_batch, model), split_batches(_ready(model, structures), len)):
         yield from batch.predictions
         if batch.error is not None:
             raise batch.error
 
 
-def split_batches(structures: Iterable[Atoms]) -> Iterator[Batch]:
-    """Yield structures in batches of bounded numbers of structures and atoms.
+@dataclass(frozen=True)
+class ManyPredictor:
+    """A model as far as predictions need it: small enough to travel to workers."""
 
-    An error of the iterable comes after the structures before it.
+    model: PotentialModel
+
+    def predict_many(self, structures: Iterable[Atoms]) -> Iterator[Prediction]:
+        """Yield the predictions in order, computed by the threads of this process."""
+        return predict_each(self.model, structures, SerialPool(), None)
+
+
+def _ready(model: PotentialModel, structures: Iterable[Atoms]) -> Iterator[Atoms]:
+    """Yield the structures; the first, if small, is predicted here before it is handed out.
+
+    So the kernels are compiled once and not by every worker at the same time.
     """
-    batch: list[Atoms] = []
-    first, n_atoms, stream = 0, 0, iter(structures)
-    while True:
-        error: Exception | None = None
-        try:
-            batch.append(next(stream))
-            n_atoms += len(batch[-1])
-        except Exception as reason:
-            error = reason
-        full = len(batch) >= BATCH_STRUCTURES or n_atoms >= BATCH_ATOMS
-        if batch and (full or error is not None):
-            yield Batch(first, tuple(batch))
-            first, n_atoms = first + len(batch), 0
-            batch.clear()
-        if isinstance(error, StopIteration):
-            return
-        if error is not None:
-            raise error
+    for index, atoms in enumerate(structures):
+        if index == 0 and len(atoms) <= BATCH_ATOMS:
+            with suppress(CastileError):  # the worker tells
+                model.predict(atoms, 1)
+        yield atoms
 
 
-def predict_batch(model: PotentialModel, batch: Batch) -> PredictedBatch:
+def predict_batch(model: PotentialModel, batch: Batch[Atoms]) -> PredictedBatch:
     """Predict a batch with the threads of this process."""
-    items = list(enumerate(batch.structures, batch.first))
+    items = list(enumerate(batch.items, batch.first))
     if len(items) == 1:
         results = iter([_predict_large(model, items[0])])
     else:

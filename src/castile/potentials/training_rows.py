@@ -56,7 +56,11 @@ class FactorSet:
     def merge(self, factors: Iterable[PackedFactor] | None) -> None:
         """Add the rows of other factors."""
         for factor in factors or ():
-            self.streams[factor.kind].merge(StreamingQR.unpack(factor))
+            addend, stream = StreamingQR.unpack(factor), self.streams[factor.kind]
+            if stream.n_rows:
+                stream.merge(addend)
+            else:
+                self.streams[factor.kind] = addend
 
     def packed(self) -> tuple[PackedFactor, ...]:
         """Return the factors without their zeros, for a file or another process."""

@@ -14,10 +14,12 @@ import ase.io
 from ase import Atoms
 
 from castile.errors import InputError
-from castile.structures.labels import LabelKeys, LabelledStructure, label_structure
+from castile.structures.labels import LabelKeys, LabelledStructure
+from castile.structures.read_position import ReadPosition
 from castile.structures.selection_syntax import FrameSelection, split_selection
-from castile.structures.validation import SMALLEST_DISTANCE, validate_structure
-from castile.structures.xyz_frames import is_xyz, iterate_frames, open_text, parse_frame
+from castile.structures.unread_structure import UnreadStructure
+from castile.structures.validation import SMALLEST_DISTANCE
+from castile.structures.xyz_frames import is_xyz, iterate_frames
 
 StructureLike = str | os.PathLike[str] | Atoms | LabelledStructure
 _T = TypeVar("_T")
@@ -66,6 +68,7 @@ class StructureSource:
         self.smallest_distance = smallest_distance
         self._parts = _parts(_as_list(sources))
         self._length: int | None = None
+        self._position: ReadPosition | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -93,48 +96,61 @@ class StructureSource:
             )
         return self._length
 
+    def expected_length(self) -> int | None:
+        """Number of structures for a display of progress, without a pass over text files just for it.
+
+        While they are read for the first time it is estimated from the bytes read; None before the first
+        structure. Elsewhere, and where a slice is chosen, the structures are counted.
+        """
+        if self._length is None and self._is_all_text:
+            position = self._position
+            if position is None or position.n_structures == 0:
+                return None
+            return max(position.n_structures, round(position.n_structures / position.fraction))
+        return len(self)
+
     def __iter__(self) -> Iterator[LabelledStructure]:
         """Validated structures with their labels."""
+        return (unread.read() for unread in self.unread())
+
+    def unread(self) -> Iterator[UnreadStructure]:
+        """The structures as they stand in files or memory; ``read()`` gives them validated and labelled."""
         n_structures = 0
         n_in_memory = 0
+        self._position = position = ReadPosition(sum(os.path.getsize(file) for file in self.files))
         for part in self._parts:
             if isinstance(part, _FilePart):
-                for index, atoms in self._read(part):
-                    yield self._labelled(atoms, f"{part.name}[{index}]")
+                for index, content in self._read(part, position):
+                    yield self._unread(content, f"{part.name}[{index}]")
                     n_structures += 1
+                    position.n_structures = n_structures
             else:
                 for item in part:
                     name = f"structure {n_in_memory}"
-                    yield item if isinstance(item, LabelledStructure) else self._labelled(item, name)
+                    yield self._unread(item, item.name if isinstance(item, LabelledStructure) else name)
                     n_in_memory += 1
         self._length = n_structures + n_in_memory
 
-    def _labelled(self, atoms: Atoms, name: str) -> LabelledStructure:
-        validate_structure(atoms, name, self.smallest_distance)
-        return label_structure(atoms, name, self.keys)
+    def _unread(self, content: str | Atoms | LabelledStructure, name: str) -> UnreadStructure:
+        return UnreadStructure(name, content, self.keys, self.smallest_distance)
+
+    @property
+    def _is_all_text(self) -> bool:
+        """Whether all structures are whole text files."""
+        return all(
+            isinstance(part, _FilePart) and self._streams_text(part) and part.selection == FrameSelection()
+            for part in self._parts
+        )
 
     def _streams_text(self, part: _FilePart) -> bool:
         return is_xyz(part.path) if self.file_format is None else self.file_format == "extxyz"
 
-    def _read(self, part: _FilePart) -> Iterator[tuple[int, Atoms]]:
-        """Chosen structures and their index in the file."""
-        wanted = self._wanted(part)
+    def _read(self, part: _FilePart, position: ReadPosition) -> Iterator[tuple[int, str | Atoms]]:
+        """Chosen structures, parsed or not, and their index in the file."""
         n_read = 0
-        if self._streams_text(part):
-            for index, text in _choose(_guard(_frame_texts(part), part), wanted):
-                try:
-                    atoms = parse_frame(text)
-                except Exception as error:
-                    raise InputError(
-                        f"{part.name}[{index}]: not a readable extended XYZ frame ({error}); correct its "
-                        "comment line or columns"
-                    ) from error
-                yield index, atoms
-                n_read += 1
-        else:
-            for index, atoms in _choose(_guard(self._ase_images(part), part), wanted):
-                yield index, atoms
-                n_read += 1
+        for index, content in _choose(_guard(self._images(part, position), part), self._wanted(part)):
+            yield index, content
+            n_read += 1
         if n_read == 0:
             raise InputError(
                 f"{part.path}: no structure was found for the selection {_selection_text(part.selection)}; "
@@ -143,14 +159,16 @@ class StructureSource:
 
     def _indices(self, part: _FilePart) -> Iterator[int]:
         """Chosen indices, without parsing where possible."""
-        images = _frame_texts(part) if self._streams_text(part) else self._ase_images(part)
-        return (index for index, _ in _choose(_guard(images, part), self._wanted(part)))
+        return (index for index, _ in _choose(_guard(self._images(part), part), self._wanted(part)))
 
     def _wanted(self, part: _FilePart) -> range:
         if not part.selection.needs_length:
             return part.selection.indices(None)
-        images = _frame_texts(part) if self._streams_text(part) else self._ase_images(part)
-        return part.selection.indices(sum(1 for _ in _guard(images, part)))
+        return part.selection.indices(sum(1 for _ in _guard(self._images(part), part)))
+
+    def _images(self, part: _FilePart, position: ReadPosition | None = None) -> Iterator[str | Atoms]:
+        """Texts of all frames, or what ASE reads."""
+        return _frame_texts(part, position) if self._streams_text(part) else self._ase_images(part)
 
     def _ase_images(self, part: _FilePart) -> Iterator[Atoms]:
         yield from ase.io.iread(
@@ -165,8 +183,8 @@ def as_source(
     return structures if isinstance(structures, StructureSource) else StructureSource(structures, keys)
 
 
-def _frame_texts(part: _FilePart) -> Iterator[str]:
-    with open_text(part.path) as file:
+def _frame_texts(part: _FilePart, position: ReadPosition | None) -> Iterator[str]:
+    with (position or ReadPosition(0)).reading(part.path) as file:
         yield from iterate_frames(file, part.name)
 
 

@@ -8,9 +8,9 @@ import bz2
 import gzip
 import lzma
 from collections.abc import Callable, Iterator
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 from ase import Atoms
 from ase.io.extxyz import read_xyz
@@ -29,10 +29,12 @@ def is_xyz(path: Path) -> bool:
     return bool(suffixes) and suffixes[-1] in _SUFFIXES
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a possibly compressed text file for reading."""
-    opener = _OPENERS.get(path.suffix.lower(), open)
-    return cast(TextIO, opener(path, "rt", encoding="utf-8-sig"))
+def open_text(raw: BinaryIO, path: Path) -> TextIO:
+    """Text of a possibly compressed file that is open in binary mode."""
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        return TextIOWrapper(raw, encoding="utf-8-sig")
+    return cast(TextIO, opener(raw, "rt", encoding="utf-8-sig"))
 
 
 def iterate_frames(file: TextIO, name: str) -> Iterator[str]:
