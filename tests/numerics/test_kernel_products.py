@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from castile.numerics.kernel_products import kernel_response, pack_sparse_points
+from castile.numerics.kernel_products import (
+    kernel_response,
+    pack_quadratic_form,
+    pack_sparse_points,
+    quadratic_response,
+)
 
 
 def _environments(n_rows, n_points, n_features, seed=0):
@@ -64,3 +69,17 @@ def test_no_sparse_point_gives_zero():
     )
     np.testing.assert_array_equal(energies, 0.0)
     np.testing.assert_array_equal(cotangent, 0.0)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize(("n_rows", "n_features"), [(1, 3), (7, 64), (64, 252), (5, 131)])
+def test_quadratic_form(precision, n_rows, n_features):
+    rows, points, weights = _environments(n_rows, 300, n_features)
+    matrix = (points.T * weights) @ points
+    energies, cotangent = np.full(n_rows, np.nan), np.full(rows.shape, np.nan)
+    packed = pack_quadratic_form(matrix, points.mean(axis=0), precision)
+    quadratic_response(rows, packed, energies, cotangent)
+    expected, slopes = _oracle(rows, points, weights, 2.0, 0.0)
+    tolerance = np.linalg.norm(matrix, 2) * (1e-13 if precision == "float64" else 1e-6)
+    np.testing.assert_allclose(energies, expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(cotangent, slopes, rtol=0, atol=tolerance)

@@ -40,19 +40,34 @@ def pack_sparse_points(points, dtype="float64"):
     """Return sparse points (n_points, n_features) as the kernels want them; relative to their mean in single
     precision.
     """
+    relative = np.dtype(dtype) == np.float32 and len(points) > 0
+    reference = points.mean(axis=0) if relative else np.zeros(points.shape[1])
+    return _pack(points - reference, points @ reference - reference @ reference, reference, dtype)
+
+
+def pack_quadratic_form(matrix, reference, dtype="float64"):
+    """Return a symmetric matrix A (n_features, n_features) as :func:`quadratic_response` wants it.
+
+    In single precision A p = A (p - m) + A m with the reference spectrum m, and A m is exact.
+    """
+    reference = reference if np.dtype(dtype) == np.float32 else np.zeros_like(reference)
+    return _pack(matrix, matrix @ reference, reference, dtype)
+
+
+def _pack(points, shifts, reference, dtype):
     n_points, n_features = points.shape
     lanes = WIDE_BYTES // np.dtype(dtype).itemsize
     width = -(-n_features // lanes) * lanes
-    packed = np.zeros((-(-n_points // ROWS) * ROWS, width))
+    rows = -(-n_points // ROWS) * ROWS
+    packed = np.zeros((rows, width), dtype)
     packed[:n_points, :n_features] = points
-    reference = np.zeros(width)
-    shifts = np.zeros(len(packed))
-    if np.dtype(dtype) == np.float32 and n_points:
-        reference[:] = packed[:n_points].mean(axis=0)
-        relative = (packed[:n_points] - reference).astype(np.float32)
-        shifts[:n_points] = packed[:n_points] @ reference - reference @ reference
-        packed[:n_points] = relative
-    return SparsePoints(packed.astype(dtype).ravel(), shifts, reference, width, n_points)
+    return SparsePoints(
+        packed.ravel(),
+        np.pad(shifts, (0, rows - n_points)),
+        np.pad(reference, (0, width - n_features)),
+        width,
+        n_points,
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
@@ -213,3 +228,29 @@ def _multiply_back(slopes, points, begin, end, width, n_rows, back):
                 v = wide_splat(slopes, row * _BLOCK + s - begin)
                 total = multiply_add(v, wide_load(points, s * width + q), total)
             store(back, row * width + q, total)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
+def quadratic_response(features, matrix, energies, cotangent):
+    """Write energies_i = p_i^T A p_i and cotangent_i = 2 A p_i for a symmetric A, packed as sparse points.
+
+    features: (n_rows, n_features); energies: (n_rows,); cotangent: as features.
+    """
+    n_rows, n_features = features.shape
+    width = matrix.width
+    n_padded = -(-n_rows // ROWS) * ROWS
+    rows = np.zeros(n_padded * width, matrix.points.dtype)
+    bases = np.empty(n_padded)
+    _pack_rows(features, matrix.reference, width, rows, bases)
+    block_dots = np.empty(n_padded * _BLOCK, matrix.points.dtype)
+    energies[:] = 0.0
+    for begin in range(0, matrix.shifts.size, _BLOCK):
+        end = min(begin + _BLOCK, matrix.shifts.size)
+        _multiply(rows, matrix.points, begin, end, width, n_padded, block_dots)
+        for row in range(n_rows):
+            energy = 0.0
+            for f in range(begin, min(end, n_features)):
+                product = block_dots[row * _BLOCK + f - begin] + matrix.shifts[f]
+                energy += features[row, f] * product
+                cotangent[row, f] = 2.0 * product
+            energies[row] += energy

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import CHUNK, SoapEngine
-from castile.numerics.kernel_products import SparsePoints, pack_sparse_points
+from castile.potentials.energy_functions import EnergyFunction, energy_function
 from castile.potentials.environment import Environment, Response
 from castile.potentials.soap_response import Piece, add_soap_response
 from castile.potentials.stored_term import StoredTerm, restore_engine, store_engine
@@ -117,19 +117,22 @@ class QuipSoapTerm:
             return
         channels = self._channel_of[environment.numbers]
         ordered = self.engine.sort(environment.pairs, channels, classes[order], order)
-        packed = self._packed()
+        energy = self._energy(weights)
         pieces = [
-            Piece(begin, min(begin + CHUNK, len(order)), packed, weights)
+            Piece(begin, min(begin + CHUNK, len(order)), energy)
             for begin in range(n_skipped, len(order), CHUNK)
         ]
-        add_soap_response(self.engine, ordered, pieces, self.zeta, self.sigma0**2, response, threads)
+        add_soap_response(self.engine, ordered, pieces, response, threads)
 
-    def _packed(self) -> SparsePoints:
-        packed: SparsePoints | None = self.__dict__.get("_packed_points")
-        if packed is None:
-            packed = pack_sparse_points(self.sparse_points, self.precision)
-            object.__setattr__(self, "_packed_points", packed)
-        return packed
+    def _energy(self, weights: Array) -> EnergyFunction:
+        """Return the energy of an atom; kept until other weights come."""
+        cached: tuple[Array, EnergyFunction] | None = self.__dict__.get("_cached_energy")
+        if cached is None or not np.array_equal(cached[0], weights):
+            offset = self.sigma0**2
+            function = energy_function(self.sparse_points, weights, self.zeta, offset, self.precision)
+            cached = weights.copy(), function
+            object.__setattr__(self, "_cached_energy", cached)
+        return cached[1]
 
     def store(self) -> StoredTerm:
         """Return the term without its weights."""

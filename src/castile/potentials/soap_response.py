@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.execution.threads import map_chunks
-from castile.numerics.kernel_products import SparsePoints, kernel_response
 from castile.numerics.pair_sorting import add_pair_gradients
+from castile.potentials.energy_functions import EnergyFunction
 from castile.potentials.environment import Response
 
 Array = NDArray[np.float64]
@@ -17,24 +17,21 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Piece:
-    """Centres begin:end, their sparse points and weights (n_sparse,)."""
+    """Centres begin:end and their energy as a function of the SOAP vector."""
 
     begin: int
     end: int
-    points: SparsePoints
-    weights: Array
+    energy: EnergyFunction
 
 
 def add_soap_response(
     engine: SoapEngine,
     ordered: SortedPairs,
     pieces: Sequence[Piece],
-    zeta: float,
-    offset: float,
     response: Response,
     threads: int,
 ) -> None:
-    """Add sum_i sum_s w_s (p_i . p_s + offset)^zeta with its forces and virial.
+    """Add the energies of all centres with their forces and virial.
 
     Parameters
     ----------
@@ -43,15 +40,13 @@ def add_soap_response(
         Of the structure.
     pieces : sequence of Piece
         Chunks of centres.
-    zeta, offset : float
-        Of the kernel.
     response : Response
         Added to.
     threads : int
     """
 
     def work(piece: Piece) -> tuple[Piece, Array, Array]:
-        return piece, *_piece_response(engine, ordered, piece, zeta, offset)
+        return piece, *_piece_response(engine, ordered, piece)
 
     parallel = threads > 1 and len(pieces) > 1
     for piece, energies, gradient in map_chunks(work, pieces, threads) if parallel else map(work, pieces):
@@ -67,14 +62,10 @@ def add_soap_response(
         )
 
 
-def _piece_response(
-    engine: SoapEngine, ordered: SortedPairs, piece: Piece, zeta: float, offset: float
-) -> tuple[Array, Array]:
+def _piece_response(engine: SoapEngine, ordered: SortedPairs, piece: Piece) -> tuple[Array, Array]:
     """Return (energies of the centres, dE/dr_ij of their pairs)."""
     chunk = engine.chunk(ordered, piece.begin, piece.end)
-    energies = np.empty(piece.end - piece.begin)
-    cotangent = np.empty_like(chunk.features)
-    kernel_response(chunk.features, piece.points, piece.weights, zeta, offset, energies, cotangent)
+    energies, cotangent = piece.energy.respond(chunk.features)
     first, last = engine.pair_range(ordered, piece.begin, piece.end)
     gradient = np.empty((last - first, 3), dtype=engine.dtype)
     engine.vjp(ordered, chunk, cotangent, gradient)

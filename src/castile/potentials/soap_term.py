@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
 from castile.kernels import DotProductKernel
 from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows
-from castile.numerics.kernel_products import SparsePoints, pack_sparse_points
+from castile.potentials.energy_functions import EnergyFunction, energy_function
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.soap_response import Piece, add_soap_response
 from castile.potentials.stored_term import StoredTerm, restore_engine, store_engine
@@ -148,17 +148,20 @@ class SoapTerm:
     ) -> None:
         ordered = self.sorted_pairs(environment)
         pieces = [
-            Piece(begin, end, self._packed(element), weights[self.columns(element)])
+            Piece(begin, end, self._energy(element, weights))
             for begin, end, element in element_chunks(ordered.center_elements, len(self.elements))
             if self.counts[element]
         ]
-        add_soap_response(self.engine, ordered, pieces, self.zeta, 0.0, response, threads)
+        add_soap_response(self.engine, ordered, pieces, response, threads)
 
-    def _packed(self, element: int) -> SparsePoints:
-        packed: dict[int, SparsePoints] = self.__dict__.setdefault("_packed_points", {})
-        if element not in packed:
-            packed[element] = pack_sparse_points(self.points(element), self.precision)
-        return packed[element]
+    def _energy(self, element: int, weights: Array) -> EnergyFunction:
+        """Return the energy of an atom of an element index; kept until other weights come."""
+        cached: dict[int, tuple[Array, EnergyFunction]] = self.__dict__.setdefault("_energies", {})
+        own = weights[self.columns(element)]
+        if element not in cached or not np.array_equal(cached[element][0], own):
+            function = energy_function(self.points(element), own, self.zeta, 0.0, self.precision)
+            cached[element] = own.copy(), function
+        return cached[element][1]
 
     def add_rows(self, environment: Environment, rows: Rows) -> None:
         """Add the training rows of a structure; rows of one kind that are not wanted have length zero."""
