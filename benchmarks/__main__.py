@@ -16,6 +16,7 @@ from benchmarks.isolation import ChildFailed
 from benchmarks.machine import busy_note, describe_machine
 from benchmarks.nve import nve as run_nve
 from benchmarks.peers import PeerMissing
+from benchmarks.precision import precision as run_precision
 from benchmarks.records import Record, print_record, write_record
 from benchmarks.scaling import scaling as run_scaling
 from benchmarks.smoke import Disagreement
@@ -40,8 +41,8 @@ MACHINE = describe_machine()
 Run = Callable[[bool, int, str | None], Record]
 
 COMMANDS = (
-    "speed", "startup", "scaling", "fit-ratio", "fit-memory", "accuracy si-published", "accuracy si",
-    "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys", "nve",
+    "speed", "precision", "startup", "scaling", "fit-ratio", "fit-memory", "accuracy si-published",
+    "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys", "nve",
 )  # fmt: skip
 
 
@@ -130,6 +131,12 @@ def nve(json: Json = None, quick: Quick = False, threads: Threads = None, model:
 def speed(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """SOAP and GAP beside the installed peers; one thread and two unless --threads is given."""
     _finish(_named(run_speed(quick, (1, 2) if threads is None else (threads,))), json)
+
+
+@app.command("precision")
+def precision(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Error and gain of prediction in single precision."""
+    _finish(_named(run_precision(quick, thread_count(threads))), json)
 
 
 @app.command("startup")

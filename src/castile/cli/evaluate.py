@@ -16,6 +16,8 @@ from castile.cli.options import (
     ForcesKey,
     JsonFile,
     ModelFile,
+    Precision,
+    PrecisionOption,
     StressKey,
     VirialKey,
 )
@@ -34,6 +36,7 @@ def evaluate(
     virial_key: VirialKey = None,
     config_type_key: ConfigTypeKey = "config_type",
     allow_missing: AllowMissing = None,
+    precision: PrecisionOption = Precision.double,
 ) -> None:
     """Errors of MODEL on the labelled structures of DATA, in all and by kind of structure."""
     import castile
@@ -43,7 +46,7 @@ def evaluate(
     from castile.structures import StructureSource, check_census, take_census
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
-    potential = castile.load(model)
+    potential = castile.load(model, precision=precision.value)
     source = StructureSource(data, keys)
     census = take_census(source)
     check_census(census, allow_missing or ())

@@ -21,6 +21,13 @@ class CutoffFunction(StrEnum):
     smooth = "smooth"
 
 
+class Precision(StrEnum):
+    """Of the products between SOAP vectors and sparse points at prediction."""
+
+    double = "double"
+    single = "single"
+
+
 class RadialBasis(StrEnum):
     """Radial functions."""
 
@@ -39,6 +46,14 @@ DataFiles = Annotated[
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers to FILE as flat JSON.")
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|ADDRESS|FILE.toml",
+        help="Work in N processes, on the Dask scheduler at ADDRESS (tcp://...), or in jobs of the batch system "
+        "that FILE.toml describes (default: in this process).",
+    ),
 ]
 EnergyKey = Annotated[
     str | None,
@@ -66,6 +81,14 @@ VirialKey = Annotated[
 ConfigTypeKey = Annotated[
     str,
     typer.Option(metavar="KEY", help="Key of the kind of structure.", rich_help_panel=LABELS_PANEL),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Of the large products at prediction; single is used only for terms whose energies it changes "
+        "by less than 0.01 meV/atom.",
+    ),
 ]
 AllowMissing = Annotated[
     list[str] | None,

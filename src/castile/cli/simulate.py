@@ -29,7 +29,7 @@ from castile.cli.md_options import (
     TimeStep,
     Trajectory,
 )
-from castile.cli.options import JsonFile, ModelFile
+from castile.cli.options import JsonFile, ModelFile, Precision, PrecisionOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,11 +54,11 @@ MaxForce = Annotated[
 ]
 
 
-def calculator_from(model: str | Path) -> BaseCalculator:
+def calculator_from(model: str | Path, precision: Precision = Precision.double) -> BaseCalculator:
     """Return the ASE calculator of a model file."""
     import castile
 
-    return castile.load(model).calculator()
+    return castile.load(model, precision=precision.value).calculator()
 
 
 def structure_from(text: str) -> Atoms:
@@ -162,6 +162,7 @@ def md(
     checkpoint_every: CheckpointEvery = 100,
     temperature_limit: TemperatureLimit = None,
     contact_fraction: ContactFraction = 0.5,
+    precision: PrecisionOption = Precision.double,
     restart: Restart = False,
     overwrite: Overwrite = False,
     json_file: JsonFile = None,
@@ -185,7 +186,7 @@ def md(
     files = MolecularDynamicsFiles.beside(output)
     _keep_input(structure, files.trajectory)
     atoms = structure_from(structure).repeat(repeat)
-    atoms.calc = calculator_from(model)
+    atoms.calc = calculator_from(model, precision)
     completed = _run_md(atoms, settings, files, restart, overwrite, json_file)
     remark(f"trajectory: {files.trajectory}  log: {files.log}  checkpoint: {files.checkpoint}")
     if not completed:
