@@ -27,6 +27,7 @@ from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.numerics.pair_sorting import add_pair_gradients
+from castile.structures.coincidence import refuse_coincident_atoms
 from castile.structures.neighbors import Pairs, neighbor_pairs
 
 Centers = ArrayLike | None
@@ -80,6 +81,8 @@ class SOAP(Descriptor):
     species_ : tuple of int
         Atomic numbers, ascending.
     mixing_ : ndarray, shape (n_species, n_channels)
+    average_, dtype_
+        As fitted; arguments that are changed later count from the next ``fit``.
     n_features_out_ : int
 
     Source: Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), Eqs. 25-36; Musil et al., Chem. Rev. 121,
@@ -133,6 +136,24 @@ class SOAP(Descriptor):
         self.mixing_ = mixing_matrix(self.channels, self.species_)
         self.engine_ = self._engine()
         self.n_features_out_ = self.engine_.n_features
+        self.average_, self.dtype_, self._by_element = self.average, self.dtype, self.channels is None
+        self._fitted_by_itself = False
+        return self
+
+    def set_params(self, **params: Any) -> "SOAP":
+        """Change arguments; all but ``threads`` count from the next :meth:`fit`.
+
+        Until then everything goes on as it was fitted; with ``species`` given and no call of :meth:`fit` so
+        far, the next call of any method fits anew.
+
+        Raises
+        ------
+        ValueError
+            If there is no such argument.
+        """
+        super().set_params(**params)
+        if getattr(self, "_fitted_by_itself", False):
+            del self.engine_
         return self
 
     def _engine(self) -> SoapEngine:
@@ -160,6 +181,7 @@ class SOAP(Descriptor):
     def _fitted(self) -> SoapEngine:
         if not hasattr(self, "engine_") and self.species is not None:
             self.fit()
+            self._fitted_by_itself = True
         check_is_fitted(self, "engine_")
         return self.engine_
 
@@ -184,7 +206,8 @@ class SOAP(Descriptor):
         Raises
         ------
         InputError
-            For an unknown element, an index or position out of range, or a bad structure; it is named.
+            For an unknown element, an index or position out of range, atoms in one place, or another bad
+            structure; it is named.
         """
         engine = self._fitted()
         listed = as_structures(structures)
@@ -195,11 +218,11 @@ class SOAP(Descriptor):
             self._prepare(atoms, chosen, f"structure {index}")
             for index, (atoms, chosen) in enumerate(zip(listed, per_structure, strict=True))
         ]
-        if self.average is not None:
+        if self.average_ is not None:
             rows = [self._averaged(prepare.ordered)[0] for prepare in prepared]
-            return np.concatenate(rows) if rows else np.empty((0, engine.n_features), dtype=self.dtype)
+            return np.concatenate(rows) if rows else np.empty((0, engine.n_features), dtype=self.dtype_)
         offsets = np.cumsum([0] + [prepare.ordered.n_centers for prepare in prepared])
-        out = np.empty((offsets[-1], engine.n_features), dtype=self.dtype)
+        out = np.empty((offsets[-1], engine.n_features), dtype=self.dtype_)
 
         def work(piece: tuple[int, int, int]) -> None:
             index, begin, end = piece
@@ -218,7 +241,7 @@ class SOAP(Descriptor):
         mixed.
         """
         engine = self._fitted()
-        if self.channels is None:
+        if self._by_element:
             labels = [chemical_symbols[z] for z in self.species_]
         else:
             labels = [f"c{q}" for q in range(engine.n_channels)]
@@ -247,16 +270,16 @@ class SOAP(Descriptor):
         prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
         ordered = prepared.ordered
         weights = self._checked("cotangent", cotangent, (self._n_rows(ordered), engine.n_features))
-        averaged = self._averaged_cotangent(ordered, weights) if self.average == "inner" else None
+        averaged = self._averaged_cotangent(ordered, weights) if self.average_ == "inner" else None
 
         def work(span: tuple[int, int]) -> tuple[int, int, NDArray[np.floating]]:
             begin, end = span
             first, last = engine.pair_range(ordered, begin, end)
-            gradient = np.empty((last - first, 3), dtype=self.dtype)
+            gradient = np.empty((last - first, 3), dtype=self.dtype_)
             if averaged is not None:
                 engine.density_vjp(ordered, begin, end, np.tile(averaged, end - begin), gradient)
             else:
-                share = weights[begin:end] if self.average is None else weights / ordered.n_centers
+                share = weights[begin:end] if self.average_ is None else weights / ordered.n_centers
                 chunk = engine.chunk(ordered, begin, end)
                 engine.vjp(ordered, chunk, np.broadcast_to(share, (end - begin, engine.n_features)), gradient)
             return first, last, gradient
@@ -304,7 +327,7 @@ class SOAP(Descriptor):
         prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
         ordered = prepared.ordered
         tangent = self._pair_tangent(prepared, len(atoms), positions, strain, center_tangent)
-        if self.average == "inner":
+        if self.average_ == "inner":
             features, density, norms = self._averaged(ordered)
             change = np.zeros_like(density)
             for begin, end in _spans(ordered.n_centers):
@@ -319,7 +342,7 @@ class SOAP(Descriptor):
             change = engine.density_jvp(ordered, begin, end, tangent)
             rows.append(engine.power_spectrum_jvp(chunk.density, chunk.features, chunk.norms, change))
         changes = np.concatenate(rows)
-        return changes if self.average is None else changes.mean(axis=0, keepdims=True)
+        return changes if self.average_ is None else changes.mean(axis=0, keepdims=True)
 
     def derivatives(self, atoms: Atoms, centers: Centers = None) -> SparseDerivatives:
         """Return the derivatives of transform(atoms, centers), one block per centre and atom that it depends
@@ -329,7 +352,7 @@ class SOAP(Descriptor):
         """
         engine = self._fitted()
         prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
-        return explicit_derivatives(engine, prepared.ordered, prepared.free, self.average)
+        return explicit_derivatives(engine, prepared.ordered, prepared.free, self.average_)
 
     def _prepare(self, atoms: Atoms, centers: Centers, name: str) -> "_Prepared":
         engine = self._fitted()
@@ -353,11 +376,12 @@ class SOAP(Descriptor):
             raise InputError(f"{name}: centers names atom {wrong}, but there are {len(atoms)} atoms")
         chosen = chosen.astype(np.int64) % len(atoms)
         pairs = _named_pairs(atoms, engine.cutoff.cutoff, name)
+        refuse_coincident_atoms(pairs, name)
         ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)))
         return _Prepared(_subset(ordered, chosen, engine.n_elements), free=False)
 
     def _n_rows(self, ordered: SortedPairs) -> int:
-        return ordered.n_centers if self.average is None else 1
+        return ordered.n_centers if self.average_ is None else 1
 
     def _averaged(
         self, ordered: SortedPairs
@@ -368,17 +392,17 @@ class SOAP(Descriptor):
         engine = self._fitted()
         if ordered.n_centers == 0:
             raise InputError("an average needs at least one centre")
-        if self.average == "outer":
-            total = np.zeros(engine.n_features, dtype=self.dtype)
+        if self.average_ == "outer":
+            total = np.zeros(engine.n_features, dtype=self.dtype_)
             for begin, end in _spans(ordered.n_centers):
                 total += engine.chunk(ordered, begin, end).features.sum(axis=0)
-            empty = np.empty(0, dtype=self.dtype)
+            empty = np.empty(0, dtype=self.dtype_)
             return (total / ordered.n_centers)[None], empty, empty
-        mean: NDArray[np.floating] = np.zeros(1, dtype=self.dtype)
+        mean: NDArray[np.floating] = np.zeros(1, dtype=self.dtype_)
         for begin, end in _spans(ordered.n_centers):
             part = engine.density(ordered, begin, end).reshape(end - begin, -1).sum(axis=0)
             mean = mean + part
-        density = np.asarray(mean / ordered.n_centers, dtype=self.dtype)
+        density = np.asarray(mean / ordered.n_centers, dtype=self.dtype_)
         features, norms = engine.power_spectrum(density, 1)
         return features, density, norms
 
@@ -415,7 +439,7 @@ class SOAP(Descriptor):
         return tangent
 
     def _checked(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]:
-        array = np.asarray(values, dtype=self.dtype)
+        array = np.asarray(values, dtype=self.dtype_)
         if array.shape != shape:
             raise InputError(f"{name} has shape {array.shape}; expected {shape}")
         if not np.isfinite(array).all():

@@ -16,10 +16,10 @@ from castile.potentials.prediction import Prediction
 from castile.potentials.quip_soap_term import QuipSoapTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.stored_term import Core, PredictingTerm
+from castile.structures.coincidence import refuse_coincident_atoms
 
 Precision = Literal["double", "single"]
 
-SMALLEST_DISTANCE = 0.05
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
@@ -114,14 +114,4 @@ def _environment(atoms: Atoms, cutoff: float, name: str) -> Environment:
 
 
 def _check_distances(environment: Environment, name: str) -> None:
-    vectors = environment.pairs.vectors
-    if not len(vectors):
-        return
-    squared = np.einsum("pa,pa->p", vectors, vectors)
-    closest = int(squared.argmin())
-    if squared[closest] < SMALLEST_DISTANCE**2:
-        i, j = environment.pairs.center[closest], environment.pairs.neighbor[closest]
-        raise InputError(
-            f"{name}: atoms {i} and {j} are {np.sqrt(squared[closest]):.3g} A apart; "
-            "they coincide, so remove one of them"
-        )
+    refuse_coincident_atoms(environment.pairs, name)
