@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from castile.cli.options import CutoffFunction, DataFiles, JsonFile, RadialBasis
+from castile.cli.options import CutoffFunction, DataFiles, JsonFile, RadialBasis, Workers
 
 
 class Average(StrEnum):
@@ -52,6 +52,7 @@ def describe(
     normalize: Annotated[bool, typer.Option(help="Divide each power spectrum by its norm.")] = True,
     average: Annotated[Average, typer.Option(help="One row per atom (off), or per structure.")] = Average.off,
     dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.float64,
+    workers: Workers = None,
     json: JsonFile = None,
 ) -> None:
     """SOAP features of DATA: one row per atom, or per structure with --average."""
@@ -80,7 +81,7 @@ def describe(
         dtype=dtype.value,
     )
     with counted("describing", len(source)) as progress:
-        written = write_features(descriptor, source, output, progress=progress)
+        written = write_features(descriptor, source, output, workers=workers, progress=progress)
     if json is not None:
         write_json(json, {"n_rows": written.n_rows, "n_features": written.n_features})
     meaning = "one per atom" if written.row_per_atom else "one per structure"

@@ -38,6 +38,7 @@ from castile.cli.fit_options import (
     TrainFiles,
     WithCore,
     WithPair,
+    Workers,
     Zeta,
 )
 from castile.cli.options import (
@@ -86,6 +87,7 @@ def fit(
     seed: Seed = None,
     memory: Memory = None,
     threads: Threads = None,
+    workers: Workers = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -110,7 +112,7 @@ def fit(
         radial_basis=_value(radial_basis), amplitude=amplitude, channels=_channels(channels), pair=pair,
         core=core, composition=_atom_energies(atom_energy, composition), energy_noise=energy_noise,
         force_noise=force_noise, stress_noise=stress_noise, selection=_value(selection), seed=seed,
-        allow_missing=tuple(allow_missing or ()), memory=memory, threads=threads,
+        allow_missing=tuple(allow_missing or ()), memory=memory, threads=threads, workers=workers,
     )  # fmt: skip
     _run_fit(model, train, keys, output, config, test, json, report)
 
@@ -153,6 +155,7 @@ def update(
     json: JsonFile = None,
     report: Report = None,
     threads: Threads = None,
+    workers: Workers = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -180,7 +183,7 @@ def update(
 
     source, tested = StructureSource(new, keys), StructureSource(test, keys) if test else None
     _keep_data(output, source, tested)
-    potential = castile.load(model, threads=threads)
+    potential = castile.load(model, threads=threads, workers=workers)
     with nothing_written_if_interrupted(), StageBars().shown() as bars:
         potential.update(source, relearn=relearn, allow_missing=tuple(allow_missing or ()), progress=bars)
     potential.save(output)

@@ -59,6 +59,17 @@ Threads = Annotated[
 ]
 
 
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|ADDRESS|FILE.toml",
+        help="Make training rows in N processes, on the Dask scheduler at ADDRESS (tcp://...), or in jobs of "
+        "the batch system that FILE.toml describes (default: in this process); the model is the same.",
+        rich_help_panel=WORK_PANEL,
+    ),
+]
+
+
 def _soap(metavar: str, text: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(metavar=metavar, help=text, rich_help_panel=SOAP_PANEL)
     return option

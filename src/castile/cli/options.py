@@ -51,8 +51,8 @@ Workers = Annotated[
     str | None,
     typer.Option(
         metavar="N|ADDRESS|FILE.toml",
-        help="Work in N processes, on the Dask scheduler at ADDRESS (tcp://...), or in jobs of the batch system "
-        "that FILE.toml describes (default: in this process).",
+        help="Work in N processes, on the Dask scheduler at ADDRESS (tcp://...), or in jobs of the batch "
+        "system that FILE.toml describes (default: in this process).",
     ),
 ]
 EnergyKey = Annotated[

@@ -80,11 +80,17 @@ def progress_bar() -> Iterator[Progress]:
 
 
 @contextmanager
-def counted(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar as a callable that takes the number of items done."""
+def counted(
+    description: str, total: int | Callable[[], int | None] | None
+) -> Iterator[Callable[[int], None]]:
+    """A progress bar as a callable that takes the number of items done.
+
+    Where ``total`` is a callable, it is an estimate that is asked for again as the work goes on.
+    """
     with progress_bar() as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        estimate = total if callable(total) else (lambda: total)
+        task = progress.add_task(description, total=estimate())
+        yield lambda done: progress.update(task, completed=done, total=estimate())
 
 
 def write_json(path: Path, numbers: Mapping[str, object]) -> None:

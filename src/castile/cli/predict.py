@@ -15,8 +15,11 @@ from castile.cli.options import (
     ForcesKey,
     JsonFile,
     ModelFile,
+    Precision,
+    PrecisionOption,
     StressKey,
     VirialKey,
+    Workers,
 )
 
 
@@ -37,6 +40,8 @@ def predict(
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
     config_type_key: ConfigTypeKey = "config_type",
+    workers: Workers = None,
+    precision: PrecisionOption = Precision.double,
     json: JsonFile = None,
 ) -> None:
     """Write DATA with the energies, forces and stresses that MODEL predicts.
@@ -51,11 +56,11 @@ def predict(
     from castile.structures import StructureSource
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
-    potential = castile.load(model)
+    potential = castile.load(model, precision=precision.value)
     source = StructureSource(data, keys)
     start = perf_counter()
-    with counted("predicting", len(source)) as progress:
-        n_structures = write_predictions(potential, source, output, progress=progress)
+    with counted("predicting", source.expected_length) as progress:
+        n_structures = write_predictions(potential, source, output, workers=workers, progress=progress)
     if json is not None:
         write_json(json, {"n_structures": n_structures, "prediction_time_s": perf_counter() - start})
     remark(f"{n_structures} structures with predictions: {output}")

@@ -6,8 +6,9 @@ import csv
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -17,8 +18,11 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from castile.errors import InputError
+from castile.execution.batches import Batch, split_batches
+from castile.execution.task_pool import SerialPool, TaskPool, Workers, open_task_pool
 from castile.structures import LabelKeys, StructureSource, as_source
 from castile.structures.readers import StructureLike
+from castile.structures.unread_structure import UnreadStructure
 
 SUFFIXES = (".npz", ".npy", ".csv")
 
@@ -65,6 +69,7 @@ def write_features(
     *,
     keys: LabelKeys | None = None,
     fitted: bool = False,
+    workers: Workers = None,
     progress: Callable[[int], None] | None = None,
 ) -> FeatureFile:
     """Describe structures and write the features; the file appears complete or not at all.
@@ -79,6 +84,8 @@ def write_features(
         path: file to write: .npz, .npy or .csv.
         keys: names of the labels of the structures; automatic where None.
         fitted: whether the descriptor is fitted already and shall be used as it is.
+        workers: where structures are read and described: None for this process, a number of processes, the
+            address of a Dask scheduler, or the TOML file of a batch system.
         progress: called with the number of structures done after each structure.
 
     Raises:
@@ -97,7 +104,8 @@ def write_features(
         descriptor.fit(structure.atoms for structure in source)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         matrix = Path(folder) / "features.npy"
-        rows = _stream_features(descriptor, source, matrix, progress)
+        with open_task_pool(workers) as pool:
+            rows = _stream_features(_described(descriptor, source, pool), matrix, progress)
         finished = Path(folder) / f"finished{target.suffix}"
         names = [str(name) for name in descriptor.get_feature_names_out()]
         if target.suffix == ".npy":
@@ -110,8 +118,45 @@ def write_features(
     return FeatureFile(target, len(rows.names), len(rows.structure), len(names), rows.per_atom)
 
 
+@dataclass(frozen=True)
+class _Described:
+    """Features of a structure, its name, and its atomic numbers."""
+
+    name: str
+    numbers: NDArray[np.int64]
+    features: NDArray[Any]
+
+
+def _described(descriptor: Transformer, source: StructureSource, pool: TaskPool) -> Iterator[_Described]:
+    """Yield the features of all structures in order; workers read the structures, too."""
+    if isinstance(pool, SerialPool):
+        yield from (_describe(descriptor, unread) for unread in source.unread())
+        return
+    work = partial(_describe_batch, descriptor)
+    for batch in pool.map(work, split_batches(source.unread(), _n_atoms)):
+        yield from batch
+
+
+def _describe_batch(descriptor: Transformer, batch: Batch[UnreadStructure]) -> list[_Described]:
+    return [_describe(descriptor, unread) for unread in batch.items]
+
+
+def _describe(descriptor: Transformer, unread: UnreadStructure) -> _Described:
+    structure = unread.read()
+    try:
+        features = np.ascontiguousarray(descriptor.transform([structure.atoms]))
+    except InputError as error:
+        message = str(error).removeprefix("structure 0: ")
+        raise InputError(f"{structure.name}: {message}") from error
+    return _Described(structure.name, np.asarray(structure.atoms.numbers, dtype=np.int64), features)
+
+
+def _n_atoms(structure: UnreadStructure) -> int:
+    return structure.n_atoms
+
+
 def _stream_features(
-    descriptor: Transformer, source: StructureSource, path: Path, progress: Callable[[int], None] | None
+    described: Iterator[_Described], path: Path, progress: Callable[[int], None] | None
 ) -> _Rows:
     """Append the features of every structure to a .npy file and set its length at the end."""
     names: list[str] = []
@@ -119,18 +164,15 @@ def _stream_features(
     numbers: list[NDArray[np.int64]] = []
     first: NDArray[Any] | None = None
     with open(path, "wb") as stream:
-        for structure in source:
-            try:
-                features = np.ascontiguousarray(descriptor.transform([structure.atoms]))
-            except InputError as error:
-                raise InputError(f"{structure.name}: {error}") from error
+        for structure in described:
+            features = structure.features
             if first is None:
                 first = features
                 _write_header(stream, features, 0)
             stream.write(features.tobytes())
             names.append(structure.name)
             counts.append(len(features))
-            numbers.append(np.asarray(structure.atoms.numbers, dtype=np.int64))
+            numbers.append(structure.numbers)
             if progress is not None:
                 progress(len(names))
         if first is None:

@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats, open_with_compression
 from ase.io.trajectory import TrajectoryWriter
 
 from castile.errors import InputError
-from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
-from castile.structures import LabelKeys, LabelledStructure, StructureSource, as_source
+from castile.evaluation.predicted_frames import (
+    REFERENCE_PREFIX,
+    Form,
+    extended_xyz,
+    predicted_atoms,
+    predicted_frames,
+)
+from castile.evaluation.prediction_stream import Predictor
+from castile.execution.task_pool import Workers, open_task_pool
+from castile.structures import LabelKeys, StructureSource, as_source
 from castile.structures.readers import StructureLike
 
-REFERENCE_PREFIX = "reference_"
-PREDICTED_KEYS = ("energy", "free_energy", "energies", "forces", "stress")
 COMPRESSIONS = (".gz", ".bz2", ".xz")
 
 
@@ -29,6 +34,7 @@ def write_predictions(
     path: str | os.PathLike[str],
     *,
     keys: LabelKeys | None = None,
+    workers: Workers = None,
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Predict structures one after the other and write them, with their own labels kept.
@@ -46,6 +52,8 @@ def write_predictions(
             labelled or not.
         path: file to write; its suffix selects the format, any that ASE writes.
         keys: names of the labels to keep; automatic where None.
+        workers: where structures are read, predicted and put into words: None for this process, a number of
+            processes, the address of a Dask scheduler, or the TOML file of a batch system.
         progress: called with the number of structures done after each structure.
 
     Returns:
@@ -59,47 +67,25 @@ def write_predictions(
     target = Path(path)
     partial = partial_path(target)
     source = as_source(structures, keys)
-    for written in (target, partial):
-        source.refuse_as_output(written)
-    writer = _open_writer(target, partial)
+    for output in (target, partial):
+        source.refuse_as_output(output)
     done = 0
-    try:
-        for structure, predicted in predict_stream(model, source):
-            writer.write(predicted_atoms(structure, predicted))
-            done += 1
-            if progress is not None:
-                progress(done)
-        if done == 0:
-            raise InputError("nothing to predict: the data contain no structure.")
-    except BaseException as error:
-        _keep_partial(writer, partial, done, error)
-        raise
-    writer.close()
+    with open_task_pool(workers) as pool:
+        writer = _open_writer(target, partial)
+        try:
+            for written in predicted_frames(model, source, pool, writer.form):
+                writer.write(written)
+                done += 1
+                if progress is not None:
+                    progress(done)
+            if done == 0:
+                raise InputError("nothing to predict: the data contain no structure.")
+        except BaseException as error:
+            _keep_partial(writer, partial, done, error)
+            raise
+        writer.close()
     os.replace(partial, target)
     return done
-
-
-def predicted_atoms(structure: LabelledStructure, predicted: PredictedValues) -> Atoms:
-    """Return a copy with the predictions as calculator results and the labels under ``reference_`` keys."""
-    atoms = structure.atoms.copy()
-    for key in PREDICTED_KEYS:
-        atoms.info.pop(key, None)
-        atoms.arrays.pop(key, None)
-    if structure.energy is not None:
-        atoms.info[REFERENCE_PREFIX + "energy"] = float(structure.energy)
-    if structure.stress is not None:
-        atoms.info[REFERENCE_PREFIX + "stress"] = structure.stress
-    if structure.forces is not None:
-        atoms.set_array(REFERENCE_PREFIX + "forces", structure.forces, shape=(3,))
-    results: dict[str, Any] = {
-        "energy": float(predicted.energy),
-        "energies": predicted.energies,
-        "forces": predicted.forces,
-    }
-    if predicted.stress is not None:
-        results["stress"] = predicted.stress
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return atoms
 
 
 def partial_path(path: Path) -> Path:
@@ -112,17 +98,25 @@ def partial_path(path: Path) -> Path:
 
 
 class _Writer(Protocol):
-    def write(self, atoms: Atoms) -> None: ...
+    @property
+    def form(self) -> Form:
+        """What ``write`` takes."""
+
+    def write(self, frame: Any) -> None: ...
 
     def close(self) -> None: ...
 
 
 class _ExtendedXYZWriter:
+    """Takes the text of each frame, which workers have made."""
+
+    form = staticmethod(extended_xyz)
+
     def __init__(self, path: Path) -> None:
         self._stream: IO[str] = open_with_compression(str(path), "w")
 
-    def write(self, atoms: Atoms) -> None:
-        write(self._stream, atoms, format="extxyz")
+    def write(self, frame: str) -> None:
+        self._stream.write(frame)
 
     def close(self) -> None:
         self._stream.close()
@@ -130,6 +124,8 @@ class _ExtendedXYZWriter:
 
 class _TrajectoryWriter:
     """ASE trajectories keep no further per-atom arrays, so reference forces go into ``info``."""
+
+    form = staticmethod(predicted_atoms)
 
     def __init__(self, path: Path) -> None:
         self._writer = TrajectoryWriter(str(path), "w")
@@ -146,6 +142,8 @@ class _TrajectoryWriter:
 
 class _CollectingWriter:
     """For formats that can only be written in one go."""
+
+    form = staticmethod(predicted_atoms)
 
     def __init__(self, path: Path, format_name: str) -> None:
         self._path = path

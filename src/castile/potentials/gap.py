@@ -374,14 +374,21 @@ def _kinds(allow_missing: Collection[str]) -> tuple[str, ...]:
     return (allow_missing,) if isinstance(allow_missing, str) else tuple(allow_missing)
 
 
-def loaded_gap(outcome: FitOutcome | ImportedModel, threads: int | None = None) -> GAP:
+def loaded_gap(
+    outcome: FitOutcome | ImportedModel, threads: int | None = None, workers: Workers = None
+) -> GAP:
     """Return the GAP of a fitted or imported model."""
     settings = None if isinstance(outcome, ImportedModel) else outcome.settings
-    return GAP(settings=settings, threads=threads)._take(outcome)
+    return GAP(settings=settings, threads=threads, workers=workers)._take(outcome)
 
 
 def load(
-    path: str | Path, *, threads: int | None = None, verify: bool = True, precision: Precision = "double"
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    workers: Workers = None,
+    verify: bool = True,
+    precision: Precision = "double",
 ) -> GAP:
     """Return the model of a ``.castile`` file.
 
@@ -406,7 +413,7 @@ def load(
         when it was written.
     """
     outcome = read_potential(path, verify)
-    return loaded_gap(replace(outcome, model=outcome.model.in_precision(precision)), threads)
+    return loaded_gap(replace(outcome, model=outcome.model.in_precision(precision)), threads, workers)
 
 
 __all__ = ["GAP", "load", "loaded_gap"]

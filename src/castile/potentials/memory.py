@@ -1,6 +1,8 @@
 """Peak memory of a fit, estimated before the work starts, and held under a cap."""
 
-from castile.errors import FitError
+import math
+
+from castile.errors import FitError, InputError
 from castile.potentials.defaults import Explanation
 from castile.potentials.settings import FitSettings, SoapSettings
 from castile.potentials.sparse_selection import CANDIDATE_BYTES, CANDIDATES_PER_POINT
@@ -39,6 +41,21 @@ def _candidate_bytes(term: SoapSettings, survey: Survey) -> int:
     size = 8 * _n_features(term, survey)
     rows = max(CANDIDATES_PER_POINT * (term.n_sparse or 0), CANDIDATE_BYTES // size)
     return 2 * size * min(rows, survey.n_atoms)
+
+
+def check_cap(memory: object) -> float | None:
+    """Return the cap on the memory in gigabytes, None for no cap.
+
+    Raises
+    ------
+    InputError
+        If it is no positive number.
+    """
+    if memory is None:
+        return None
+    if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0.0 < memory < math.inf:
+        raise InputError(f"memory = {memory!r}: give a positive number of gigabytes, or None for no limit")
+    return float(memory)
 
 
 def check_memory(

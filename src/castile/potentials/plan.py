@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from castile.errors import FitError, InputError
 from castile.execution.threads import thread_count
 from castile.potentials.defaults import Explanation, resolve_settings
-from castile.potentials.memory import check_memory, estimate_memory
+from castile.potentials.memory import check_cap, check_memory, estimate_memory
 from castile.potentials.settings import FitSettings
 from castile.potentials.stages import Stages
 from castile.potentials.survey import Survey, take_survey
@@ -50,6 +50,7 @@ def plan_fit(
     FitError
         If no label is used, or ``memory`` (gigabytes) is too little for the smallest fit.
     """
+    cap = check_cap(memory)
     if settings.soap == () and settings.pair == ():
         raise InputError("soap and pair are both empty: there is nothing to fit; leave one of them 'auto'")
     with stages.stage("label census"):
@@ -66,7 +67,7 @@ def plan_fit(
         )
     count = thread_count(threads)
     resolved = resolve_settings(settings, survey, n_labels)
-    chosen, notes = check_memory(resolved.settings, survey, count, memory)
+    chosen, notes = check_memory(resolved.settings, survey, count, cap)
     explanations = (*resolved.explanations, *notes)
     estimate = estimate_memory(chosen, survey, count)
     return FitPlan(census, survey, chosen, explanations, n_labels, estimate), structures

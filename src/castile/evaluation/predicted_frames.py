@@ -1,0 +1,108 @@
+"""Structures with their predictions, as atoms or text, made by this process or by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import write_xyz
+
+from castile.errors import CastileError
+from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
+from castile.execution.batches import Batch, split_batches
+from castile.execution.task_pool import SerialPool, TaskPool
+from castile.potentials.batch_prediction import ManyPredictor
+from castile.potentials.gap import GAP
+from castile.structures import LabelledStructure, StructureSource
+from castile.structures.unread_structure import UnreadStructure
+
+REFERENCE_PREFIX = "reference_"
+PREDICTED_KEYS = ("energy", "free_energy", "energies", "forces", "stress")
+
+Form = Callable[[LabelledStructure, PredictedValues], Any]
+"""Makes what is written from a structure and its prediction: ``predicted_atoms`` or ``extended_xyz``."""
+
+
+def predicted_atoms(structure: LabelledStructure, predicted: PredictedValues) -> Atoms:
+    """Return a copy with the predictions as calculator results and the labels under ``reference_`` keys."""
+    atoms = structure.atoms.copy()
+    for key in PREDICTED_KEYS:
+        atoms.info.pop(key, None)
+        atoms.arrays.pop(key, None)
+    if structure.energy is not None:
+        atoms.info[REFERENCE_PREFIX + "energy"] = float(structure.energy)
+    if structure.stress is not None:
+        atoms.info[REFERENCE_PREFIX + "stress"] = structure.stress
+    if structure.forces is not None:
+        atoms.set_array(REFERENCE_PREFIX + "forces", structure.forces, shape=(3,))
+    results: dict[str, Any] = {
+        "energy": float(predicted.energy),
+        "energies": predicted.energies,
+        "forces": predicted.forces,
+    }
+    if predicted.stress is not None:
+        results["stress"] = predicted.stress
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def extended_xyz(structure: LabelledStructure, predicted: PredictedValues) -> str:
+    """Return the same as the text of an extended XYZ frame."""
+    text = StringIO()
+    write_xyz(text, predicted_atoms(structure, predicted))
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What a batch gave, up to a structure that cannot be predicted."""
+
+    frames: tuple[Any, ...]
+    error: CastileError | None
+
+
+def predicted_frames(model: Predictor, source: StructureSource, pool: TaskPool, form: Form) -> Iterator[Any]:
+    """Yield ``form(structure, prediction)`` of all structures in order; workers read the structures, too.
+
+    Raises:
+        InputError: for the first structure that cannot be read or predicted, after those before it.
+
+    """
+    if isinstance(pool, SerialPool):
+        yield from _frames(model, source, form)
+        return
+    work = partial(_predict_batch, lean_predictor(model), form)
+    for batch in pool.map(work, split_batches(source.unread(), _n_atoms)):
+        yield from batch.frames
+        if batch.error is not None:
+            raise batch.error
+
+
+def lean_predictor(model: Predictor) -> Predictor:
+    """Return what of a model has to travel to workers."""
+    return ManyPredictor(model.fitted_model) if isinstance(model, GAP) else model
+
+
+def _frames(model: Predictor, structures: Iterable[LabelledStructure], form: Form) -> Iterator[Any]:
+    for structure, predicted in predict_stream(model, structures):
+        yield form(structure, predicted)
+
+
+def _n_atoms(structure: UnreadStructure) -> int:
+    return structure.n_atoms
+
+
+def _predict_batch(model: Predictor, form: Form, batch: Batch[UnreadStructure]) -> _Frames:
+    """Read, predict and form a batch."""
+    frames: list[Any] = []
+    try:
+        for frame in _frames(model, (unread.read() for unread in batch.items), form):
+            frames.append(frame)
+    except CastileError as error:
+        return _Frames(tuple(frames), error)
+    return _Frames(tuple(frames), None)
