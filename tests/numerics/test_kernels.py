@@ -6,7 +6,7 @@ from ase import Atoms
 
 import castile
 from castile.numerics.kernel_powers import raise_dots, weigh_powers
-from castile.numerics.pair_sorting import add_pair_gradients, sort_pairs
+from castile.numerics.pair_sorting import add_pair_gradients, sort_pairs, spread_pair_gradients
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -54,6 +54,10 @@ def test_sums_over_pairs() -> None:
     np.add.at(expected, neighbor, -gradient)
     np.testing.assert_allclose(forces, expected, atol=1e-13)
     np.testing.assert_allclose(virial, vectors.T @ gradient, atol=1e-13)
+    on_centers, on_atoms, strain = np.zeros((4, 3)), np.zeros((4, 3)), np.zeros((3, 3))
+    spread_pair_gradients(center, neighbor, vectors, gradient, on_centers, on_atoms, strain)
+    np.testing.assert_allclose(-on_centers - on_atoms, expected, atol=1e-13)
+    np.testing.assert_allclose(strain, vectors.T @ gradient, atol=1e-13)
 
 
 @pytest.mark.parametrize("channels", [None, 2])

@@ -26,7 +26,7 @@ from castile.descriptors.soap_derivatives import explicit_derivatives
 from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
-from castile.numerics.pair_sorting import add_pair_gradients
+from castile.numerics.pair_sorting import spread_pair_gradients
 from castile.structures.coincidence import refuse_coincident_atoms
 from castile.structures.neighbors import Pairs, neighbor_pairs
 
@@ -286,16 +286,11 @@ class SOAP(Descriptor):
 
         positions, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
         on_centers = np.zeros((ordered.n_centers, 3))
-        scratch = np.zeros((len(atoms), 3))
         for first, last, gradient in map_chunks(work, list(_spans(ordered.n_centers)), self.threads):
-            center = ordered.center[first:last]
-            np.add.at(on_centers, center, -gradient)
-            scratch[:] = 0.0
-            add_pair_gradients(
-                np.zeros_like(center), ordered.neighbor[first:last], ordered.vectors[first:last], gradient,
-                scratch, strain,
+            spread_pair_gradients(
+                ordered.center[first:last], ordered.neighbor[first:last], ordered.vectors[first:last],
+                gradient, on_centers, positions, strain,
             )  # fmt: skip
-            np.add.at(positions, ordered.neighbor[first:last], gradient)
         if prepared.free:
             return Gradient(positions, strain, on_centers)
         np.add.at(positions, ordered.center_atoms, on_centers)

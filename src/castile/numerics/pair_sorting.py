@@ -44,3 +44,15 @@ def add_pair_gradients(center, neighbor, vectors, gradient, forces, virial):
             forces[neighbor[pair], axis] -= g
             for other in range(3):
                 virial[other, axis] += vectors[pair, other] * g
+
+
+@njit(nogil=True, cache=True)
+def spread_pair_gradients(center, neighbor, vectors, gradient, on_centers, on_atoms, strain):
+    """Add dE/dr_ij of pairs to the gradients of centres and atoms, and r_a dE/dr_b to that of the strain."""
+    for pair in range(center.size):
+        for axis in range(3):
+            g = gradient[pair, axis]
+            on_centers[center[pair], axis] -= g
+            on_atoms[neighbor[pair], axis] += g
+            for other in range(3):
+                strain[other, axis] += vectors[pair, other] * g
