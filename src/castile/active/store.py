@@ -183,10 +183,19 @@ class CalculationStore:
         with self.database.transaction() as transaction:
             return _find(transaction, id)
 
-    def calculations(self, *states: State) -> tuple[Calculation, ...]:
-        """Return all calculations (in these states, if any are given) in the order of the requests."""
+    def calculations(self, *states: State, prefix: str = "") -> tuple[Calculation, ...]:
+        """Return all calculations (in these states, if any are given) in the order of the requests.
+
+        With a ``prefix``: those that were requested under a key that begins with it.
+        """
+        where, values = "", tuple[Any, ...]()
+        if prefix:
+            where = " WHERE id IN (SELECT id FROM castile_requests WHERE substr(key, 1, ?) = ?)"
+            values = (len(prefix), prefix)
         with self.database.transaction() as transaction:
-            rows = transaction.fetch(f"SELECT {_COLUMNS} FROM castile_calculations ORDER BY id")
+            rows = transaction.fetch(
+                f"SELECT {_COLUMNS} FROM castile_calculations{where} ORDER BY id", values
+            )
         found = tuple(_calculation(row) for row in rows)
         return tuple(c for c in found if not states or c.state in states)
 
@@ -196,9 +205,9 @@ class CalculationStore:
             known = transaction.fetch("SELECT id FROM castile_requests WHERE key=?", (key,))
             return _find(transaction, known[0][0]) if known else None
 
-    def counts(self) -> dict[State, int]:
-        """Return the number of calculations in every state."""
-        calculations = self.calculations()
+    def counts(self, prefix: str = "") -> dict[State, int]:
+        """Return the number of calculations (requested under this prefix) in every state."""
+        calculations = self.calculations(prefix=prefix)
         return {state: sum(c.state is state for c in calculations) for state in State}
 
     def structure(self, id: int) -> Atoms:

@@ -1,0 +1,326 @@
+"""A campaign of active learning: explore, label, refit, until the error is small or the budget spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from castile.active.batches import choose_batch
+from castile.active.campaign_files import CampaignFiles
+from castile.active.campaign_settings import CampaignSettings, read_campaign
+from castile.active.exploration import Candidate, FreshFrame, Guide, Observation, read_fresh
+from castile.active.initial import build_explorers, initial_candidates
+from castile.active.labelling import Labeller
+from castile.active.ledger import OPEN, Calculation, State
+from castile.active.store import CalculationStore
+from castile.active.training import ModelHistory, Version, predicted_error
+from castile.errors import InputError, SimulationError
+from castile.execution.task_pool import TaskPool, open_task_pool
+from castile.simulation.interruption import InterruptionRequest
+from castile.structures import LabelKeys, StructureSource
+
+FEWEST_LABELS = 2
+
+
+@dataclass(frozen=True)
+class CampaignEvents:
+    """Called on the way, for progress: what an explorer sees, every settled calculation, every new model."""
+
+    observe: Callable[[str, Observation, int], None] = lambda name, observation, total: None
+    settled: Callable[[Calculation], None] = lambda calculation: None
+    learned: Callable[[Version], None] = lambda version: None
+
+
+@dataclass(frozen=True)
+class CampaignOutcome:
+    """How a campaign ended, or that it was interrupted.
+
+    Attributes
+    ----------
+    directory : Path
+    reason : str
+        Why it stopped; "interrupted" when it can go on.
+    target_met : bool
+    finished : bool
+    """
+
+    directory: Path
+    reason: str
+    target_met: bool
+    finished: bool
+
+
+def run_campaign(path: str | Path, events: CampaignEvents | None = None) -> CampaignOutcome:
+    """Start the campaign of a TOML file, or go on with it.
+
+    Ctrl-C and SIGTERM let running labels end, write all state and return; after ``kill -9`` or a power cut
+    the next start goes on without losing or repeating a finished calculation.
+
+    Raises
+    ------
+    InputError
+        For settings or structures that cannot be used, when another process works in the directory, or when
+        too few of the first structures could be labelled.
+    """
+    return run_settings(read_campaign(path), events)
+
+
+def run_settings(settings: CampaignSettings, events: CampaignEvents | None = None) -> CampaignOutcome:
+    """Start or continue a campaign with settings whose paths are absolute; see `run_campaign`."""
+    files = CampaignFiles(settings.directory)
+    with files.work(), InterruptionRequest() as interruption, open_task_pool(settings.workers) as pool:
+        campaign = _Campaign(settings, files, pool, events or CampaignEvents(), interruption)
+        return campaign.run()
+
+
+class _Campaign:
+    """The loop; every step can be repeated after a kill, because it looks first at what is there."""
+
+    def __init__(
+        self,
+        settings: CampaignSettings,
+        files: CampaignFiles,
+        pool: TaskPool,
+        events: CampaignEvents,
+        interruption: InterruptionRequest,
+    ) -> None:
+        self.settings, self.files, self.events = settings, files, events
+        self.interruption = interruption
+        self.state = files.begin(settings.model_dump_json(indent=1))
+        self.store = CalculationStore(settings.store)
+        identity = self.state.identity
+        self.labeller = Labeller(self.store, files.jobs, settings.oracle, pool, identity)
+        self.models = ModelHistory(
+            files.models, files.model, settings.model, settings.refit, settings.threads
+        )
+        self.explorers = build_explorers(settings, files.explorers)
+
+    def run(self) -> CampaignOutcome:
+        """Go on to the end or to an interruption."""
+        if self.state.stopped:
+            self._reconsider()
+        if not self.state.stopped:
+            self.labeller.recover()
+            self._label_open()
+            self._begin()
+            while not self.state.stopped and not self.interrupted:
+                self._cycle()
+        self.state = self.files.write_state(self.state)
+        finished = bool(self.state.stopped)
+        reason = self.state.stopped or "interrupted: start it again to go on"
+        return CampaignOutcome(self.files.directory, reason, self.state.target_met, finished)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the campaign shall write its state and return."""
+        return self.interruption.requested
+
+    def _reconsider(self) -> None:
+        """Go on with a campaign that has ended when its settings now ask for more."""
+        stop, state = self.settings.stop, self.state
+        error = state.verified_error if state.verified_error is not None else state.predicted_error
+        met = state.target_met and error is not None and error <= stop.force_error
+        if not met and not self._budget_spent():
+            self.state = self.files.write_state(replace(state, stopped="", target_met=False))
+
+    # -- labels
+
+    def _key(self, key: str) -> str:
+        return f"{self.state.identity}/{key}"
+
+    def _is_settled(self, key: str) -> bool:
+        known = self.store.find(self._key(key))
+        return known is not None and known.state not in OPEN
+
+    def _label(self, candidates: Sequence[Candidate], origin: str) -> None:
+        """Request labels and wait for them."""
+        ids = []
+        for candidate in candidates:
+            calculation = self.store.request(
+                candidate.atoms, self._key(candidate.key), origin=origin, task=self.settings.oracle.task
+            )
+            ids.append(calculation.id)
+        self.labeller.label(ids, self.events.settled, lambda: self.interrupted)
+
+    def _label_open(self) -> None:
+        """Label what was requested before the last end."""
+        ids = [c.id for c in self.store.calculations(*OPEN, prefix=self._key(""))]
+        if ids:
+            self.labeller.label(ids, self.events.settled, lambda: self.interrupted)
+
+    def _learn(self) -> None:
+        """Train on accepted labels that the model has not seen."""
+        accepted = [c.id for c in self.store.calculations(State.ACCEPTED, prefix=self._key(""))]
+        new = [identifier for identifier in accepted if identifier not in self.models.trained]
+        if not new:
+            return
+        version = self.models.learn(self.store.structures(new), lambda: self.store.structures(accepted))
+        self.state = self.files.write_state(self.state)
+        self.events.learned(version)
+
+    # -- the way
+
+    def _begin(self) -> None:
+        """Label the first structures and fit the first model."""
+        if not self.models.versions:
+            self._take_training_data()
+            self._label(initial_candidates(self.settings), "initial")
+            if self.interrupted:
+                return
+            accepted = self.store.calculations(State.ACCEPTED, prefix=self._key(""))
+            if len(accepted) < FEWEST_LABELS:
+                raise InputError(self._no_start())
+        self._learn()
+
+    def _no_start(self) -> str:
+        others = [c for c in self.store.calculations(prefix=self._key("")) if c.state is not State.ACCEPTED]
+        reason = others[0].reason if others else "there were none"
+        state = others[0].state if others else "missing"
+        return (
+            f"fewer than {FEWEST_LABELS} of the first structures could be labelled, so there is no model to "
+            f"begin with; the first is {state}: {reason}\ncorrect [oracle] or [initial], and delete "
+            f"{self.files.directory}"
+        )
+
+    def _take_training_data(self) -> None:
+        """Enter labelled structures that are given as accepted calculations."""
+        for name in self.settings.initial.training:
+            for number, structure in enumerate(StructureSource(name, LabelKeys())):
+                if structure.energy is None or structure.forces is None:
+                    raise InputError(f"{structure.name}: initial.training needs energies and forces")
+                key = self._key(f"given/{Path(name).name} {number}")
+                known = self.store.request(
+                    structure.atoms, key, origin="given", task=self.settings.oracle.task
+                )
+                if known.state is State.QUEUED:
+                    self.store.claim(self.state.identity, [known.id])
+                    labelled = structure.atoms.copy()
+                    labelled.calc = structure.atoms.calc
+                    self.store.record(known.id, labelled)
+                    self.store.accept(known.id)
+
+    def _cycle(self) -> None:
+        """Pass once through all explorers, then ask whether that is enough."""
+        for explorer in self.explorers:
+            while True:
+                if self.interrupted:
+                    return
+                if self._budget_spent():
+                    self._stop(self._budget_spent(), met=False)
+                    return
+                exploration = explorer.explore(self._guide())
+                batch = self.settings.batch
+                chosen = choose_batch(
+                    exploration.candidates,
+                    min(batch.size, self._left()),
+                    batch.method,
+                    self.models.surrogate.gap,
+                )
+                self._label(chosen, explorer.name)
+                if self.interrupted:
+                    return
+                self._learn()
+                if exploration.finished:
+                    break
+        self._conclude()
+
+    def _guide(self) -> Guide:
+        return Guide(
+            surrogate=self.models.surrogate,
+            threshold=self.settings.force_threshold,
+            cycle=self.state.cycle,
+            is_settled=self._is_settled,
+            interrupted=lambda: self.interrupted,
+            observe=self.events.observe,
+        )
+
+    # -- the end
+
+    def _conclude(self) -> None:
+        """Estimate the error on what was explored without a label; verify it; stop or begin a new cycle."""
+        stop = self.settings.stop
+        fresh = read_fresh(self.files.explorers, self.state.cycle, self.models.surrogate.version)
+        predicted = predicted_error([frame.mean_square for frame in fresh]) if fresh else math.nan
+        enough = len(fresh) >= stop.min_fresh and predicted <= stop.force_error
+        verified = None
+        if enough and stop.n_verified:
+            verified = self._verify(fresh)
+            if self.interrupted:
+                return
+        self.state = replace(
+            self.state, predicted_error=None if math.isnan(predicted) else predicted, verified_error=verified
+        )
+        met = enough and (verified is None or verified <= stop.force_error)
+        if met:
+            self._stop(self._success(predicted, verified, len(fresh)), met=True)
+        elif self.state.cycle + 1 >= stop.max_cycles:
+            self._stop(
+                f"all {stop.max_cycles} cycles are done; {self._shortfall(predicted, verified)}", met=False
+            )
+        else:
+            self.state = self.files.write_state(replace(self.state, cycle=self.state.cycle + 1))
+
+    def _verify(self, fresh: list[FreshFrame]) -> float | None:
+        """Label some explored structures; return the error of the model before it learned them."""
+        generator = np.random.default_rng([self.settings.seed, 31, self.state.cycle])
+        number = min(self.settings.stop.n_verified, len(fresh), max(self._left(), 1))
+        chosen = generator.permutation(len(fresh))[:number]
+        candidates = [
+            Candidate(f"verification/cycle {self.state.cycle}/{k}", fresh[index].atoms, 0.0)
+            for k, index in enumerate(chosen)
+        ]
+        model = self.models.surrogate
+        self._label(candidates, "verification")
+        if self.interrupted:
+            return None
+        squares, weights = [], []
+        for candidate in candidates:
+            known = self.store.find(self._key(candidate.key))
+            if known is not None and known.state is State.ACCEPTED:
+                surprise = model.surprise_of(self.store.structure(known.id))
+                squares.append(surprise.mean_square_error * surprise.n_atoms)
+                weights.append(surprise.n_atoms)
+        self._learn()
+        return math.sqrt(sum(squares) / sum(weights)) if weights else None
+
+    def _success(self, predicted: float, verified: float | None, n_fresh: int) -> str:
+        checked = "" if verified is None else f", {verified:.4g} eV/A against verification labels"
+        return (
+            f"target met: force error {predicted:.4g} eV/A predicted on {n_fresh} explored structures "
+            f"without labels{checked}; wanted {self.settings.stop.force_error:g} eV/A"
+        )
+
+    def _shortfall(self, predicted: float, verified: float | None) -> str:
+        wanted = f"wanted {self.settings.stop.force_error:g} eV/A"
+        if verified is not None:
+            return f"force error {verified:.4g} eV/A against verification labels, {wanted}"
+        if math.isnan(predicted):
+            return f"no structure was explored after the last label, {wanted}"
+        return f"force error {predicted:.4g} eV/A predicted, {wanted}"
+
+    def _stop(self, reason: str, met: bool) -> None:
+        self.state = self.files.write_state(replace(self.state, stopped=reason, target_met=met))
+
+    def _left(self) -> int:
+        """Number of calculations that the budget still allows."""
+        return max(0, self.settings.stop.max_calculations - self._spent())
+
+    def _spent(self) -> int:
+        calculations = self.store.calculations(prefix=self._key(""))
+        return sum(1 for calculation in calculations if calculation.origin != "given")
+
+    def _budget_spent(self) -> str:
+        """Say which part of the budget is spent; empty if none is."""
+        stop = self.settings.stop
+        if self._spent() >= stop.max_calculations:
+            return f"budget spent: {stop.max_calculations} calculations (stop.max_calculations)"
+        if stop.max_hours is not None and self.state.seconds >= 3600.0 * stop.max_hours:
+            return f"budget spent: {stop.max_hours:g} hours (stop.max_hours)"
+        return ""
+
+
+__all__ = ["CampaignEvents", "CampaignOutcome", "SimulationError", "run_campaign", "run_settings"]

@@ -1,0 +1,212 @@
+"""The directory of a campaign: who works in it, where everything is, and the state that survives a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from castile.errors import InputError
+from castile.formats import write_text_file
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CampaignState:
+    """What the ledger, the models and the explorers do not say.
+
+    Attributes
+    ----------
+    identity : str
+        Under which calculations are requested and claimed.
+    cycle : int
+        Pass through the explorers, from 0.
+    seconds : float
+        Work of all starts so far.
+    stopped : str
+        Why the campaign has ended; empty while it has not.
+    target_met : bool
+    predicted_error, verified_error : float or None
+        Root mean square error of forces, eV/A, at the end of the last cycle: estimated, and against labels.
+    """
+
+    identity: str
+    cycle: int = 0
+    seconds: float = 0.0
+    stopped: str = ""
+    target_met: bool = False
+    predicted_error: float | None = None
+    verified_error: float | None = None
+
+
+class CampaignFiles:
+    """Paths of a campaign.
+
+    Parameters
+    ----------
+    directory : str or path
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.state_file = self.directory / "state.json"
+        self.settings_file = self.directory / "settings.json"
+        self.jobs = self.directory / "jobs"
+        self.models = self.directory / "models"
+        self.explorers = self.directory / "explorers"
+        self.model = self.directory / "model.castile"
+        self.report = self.directory / "report.html"
+        self._entered: float | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether a campaign was begun here."""
+        return self.state_file.exists()
+
+    def begin(self, settings_text: str) -> CampaignState:
+        """Make the directory, or check that it belongs to these settings; return the state.
+
+        Raises
+        ------
+        InputError
+            If the directory holds a campaign with other settings that decide what was computed.
+        """
+        for folder in (self.directory, self.jobs, self.models, self.explorers):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not self.exists:
+            self.write_state(CampaignState(f"campaign-{uuid.uuid4().hex[:12]}"))
+            write_text_file(self.settings_file, settings_text)
+        elif not self.settings_file.exists():
+            write_text_file(self.settings_file, settings_text)
+        else:
+            self._require_same(json.loads(settings_text))
+            write_text_file(self.settings_file, settings_text)
+        return self.read_state()
+
+    def _require_same(self, settings: dict[str, object]) -> None:
+        stored = json.loads(self.settings_file.read_text(encoding="utf-8"))
+        for key in ("oracle", "initial", "explore", "seed", "store"):
+            one, two = stored.get(key), settings.get(key)
+            if key == "oracle":
+                one, two = _essential(one), _essential(two)
+            if one != two:
+                raise InputError(
+                    f"{self.directory}: was begun with other settings of {key!r}; name another directory, or "
+                    "delete this one"
+                )
+
+    def read_state(self) -> CampaignState:
+        """Return the state; raises `InputError` where no campaign was begun."""
+        try:
+            content = json.loads(self.state_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"{self.directory}: there is no campaign; start one with castile learn"
+            ) from None
+        if content.pop("version", 0) > STATE_VERSION:
+            raise InputError(f"{self.state_file}: is of a newer version; update Castile")
+        return CampaignState(**content)
+
+    def write_state(self, state: CampaignState) -> CampaignState:
+        """Replace the state, with the time worked since the last call added; returns it."""
+        now = time.monotonic()
+        if self._entered is not None:
+            state = replace(state, seconds=state.seconds + now - self._entered)
+            self._entered = now
+        text = json.dumps({"version": STATE_VERSION, **asdict(state)}, indent=1) + "\n"
+        write_durable(self.state_file, text.encode())
+        return state
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Context of the one process that works in the directory.
+
+        Raises
+        ------
+        InputError
+            If another process does.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"{self.directory}: another process works on this campaign; wait for it or end it"
+                ) from None
+            self._entered = time.monotonic()
+            yield
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process works in the directory."""
+        try:
+            with (self.directory / "lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+
+def _essential(oracle: object) -> object:
+    """Leave out what may change between two starts."""
+    assert isinstance(oracle, dict)
+    free = ("timeout_s", "retries", "threads", "python_path", "max_force", "contact_fraction")
+    return {key: value for key, value in oracle.items() if key not in free}
+
+
+def write_durable(path: Path, content: bytes) -> None:
+    """Replace a file in one step and force it to the disk."""
+    partial = path.with_name(f".{path.name}.tmp")
+    with partial.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(path)
+
+
+class GrowingFile:
+    """A text file that is appended to and cut back to what a checkpoint knows of.
+
+    Parameters
+    ----------
+    path : Path
+    header : str
+        First line of a new file.
+    length : int, optional
+        Bytes to keep; None: a new file.
+    """
+
+    def __init__(self, path: Path, header: str = "", length: int | None = None) -> None:
+        self.path = path
+        self._header = header
+        if length is None or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(header, encoding="utf-8")
+        elif path.stat().st_size > length:
+            with path.open("rb+") as handle:
+                handle.truncate(length)
+        self._handle = path.open("a", encoding="utf-8")
+
+    def append(self, text: str) -> None:
+        """Add text."""
+        self._handle.write(text)
+
+    def sync(self) -> int:
+        """Force everything to the disk and return the length in bytes."""
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        return self._handle.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()

@@ -1,0 +1,129 @@
+"""The structures that a campaign begins with, and the explorers that go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from castile.active.campaign_settings import (
+    CampaignSettings,
+    DynamicsSettings,
+    InitialSettings,
+    PoolSettings,
+    RandomSearchSettings,
+    RelaxationSettings,
+)
+from castile.active.dynamics_explorer import DynamicsExplorer
+from castile.active.exploration import Candidate, Explorer
+from castile.active.minimization_explorer import MinimizationExplorer
+from castile.active.pool_explorer import PoolExplorer
+from castile.active.random_structures import random_structure
+from castile.structures.labels import IGNORE, LabelKeys
+from castile.structures.readers import StructureSource
+
+POOL_START = 10
+"""Structures of a pool that a campaign begins with where no others are given."""
+RANDOM_START = 5
+
+
+def read_structures(files: Sequence[str]) -> list[Atoms]:
+    """Return the structures of some files, without labels."""
+    keys = LabelKeys(energy=IGNORE, forces=IGNORE, stress=IGNORE, virial=IGNORE)
+    structures = []
+    for structure in StructureSource(list(files), keys):
+        atoms = structure.atoms.copy()
+        atoms.calc = None
+        atoms.info = {}
+        structures.append(atoms)
+    return structures
+
+
+def initial_candidates(settings: CampaignSettings) -> list[Candidate]:
+    """Return the first structures to label: given ones or where the explorers start, and rattled copies."""
+    initial, generator = settings.initial, np.random.default_rng([settings.seed, 17])
+    result = []
+    starts = read_structures(initial.structures) if initial.structures else _starts(settings, generator)
+    for number, atoms in enumerate(starts):
+        result.append(Candidate(f"initial/{number}", atoms, 0.0))
+        for copy in range(initial.n_rattled):
+            result.append(
+                Candidate(f"initial/{number} rattled {copy}", _rattled(atoms, initial, generator), 0.0)
+            )
+    return result
+
+
+def _starts(settings: CampaignSettings, generator: np.random.Generator) -> list[Atoms]:
+    """Return where the explorers start, each structure once."""
+    starts: list[Atoms] = []
+    for _, explorer in settings.named_explorers():
+        if isinstance(explorer, RandomSearchSettings):
+            starts += [_draw(explorer, generator) for _ in range(RANDOM_START)]
+            continue
+        structures = read_structures(explorer.structures)
+        if isinstance(explorer, PoolSettings):
+            chosen = generator.permutation(len(structures))[:POOL_START]
+            structures = [structures[index] for index in sorted(chosen)]
+        starts += [atoms for atoms in structures if not any(atoms == known for known in starts)]
+    return starts
+
+
+def _rattled(atoms: Atoms, initial: InitialSettings, generator: np.random.Generator) -> Atoms:
+    """Return a copy with random displacements and, for a crystal, a random strain."""
+    moved = atoms.copy()
+    moved.set_constraint()
+    if moved.pbc.all() and moved.cell.rank == 3 and initial.strain > 0.0:
+        strain = generator.uniform(-initial.strain, initial.strain, (3, 3))
+        moved.set_cell(moved.cell.array @ (np.eye(3) + 0.5 * (strain + strain.T)), scale_atoms=True)
+    moved.positions += generator.normal(scale=initial.rattle, size=moved.positions.shape)
+    return moved
+
+
+def build_explorers(settings: CampaignSettings, folder: Path) -> list[Explorer]:
+    """Return the explorers, each with its own folder."""
+    explorers: list[Explorer] = []
+    for name, explorer in settings.named_explorers():
+        place = folder / name
+        if isinstance(explorer, DynamicsSettings):
+            starts = read_structures(explorer.structures)
+            explorers.append(DynamicsExplorer(name, place, starts, explorer, settings.seed))
+        elif isinstance(explorer, PoolSettings):
+            explorers.append(PoolExplorer(name, place, explorer.structures))
+        else:
+            explorers.append(_minimization(name, place, explorer, settings.seed))
+    return explorers
+
+
+def _minimization(
+    name: str, folder: Path, explorer: RelaxationSettings | RandomSearchSettings, seed: int
+) -> MinimizationExplorer:
+    start: Callable[[int, int], Atoms]
+    if isinstance(explorer, RandomSearchSettings):
+        start, number = partial(_drawn, explorer, seed), explorer.n_structures
+    else:
+        structures = read_structures(explorer.structures)
+        start, number = partial(_perturbed, structures, seed), len(structures)
+    return MinimizationExplorer(
+        name, folder, number, start,
+        cell=explorer.cell, max_force=explorer.max_force, max_steps=explorer.max_steps,
+    )  # fmt: skip
+
+
+def _drawn(explorer: RandomSearchSettings, seed: int, cycle: int, index: int) -> Atoms:
+    return _draw(explorer, np.random.default_rng([seed, 23, cycle, index]))
+
+
+def _draw(explorer: RandomSearchSettings, generator: np.random.Generator) -> Atoms:
+    return random_structure(explorer.formula, generator, explorer.volume_per_atom, explorer.contact_fraction)
+
+
+def _perturbed(structures: list[Atoms], seed: int, cycle: int, index: int) -> Atoms:
+    """Return a starting structure; from the second cycle on its atoms are displaced a little."""
+    atoms = structures[index].copy()
+    if cycle > 0:
+        generator = np.random.default_rng([seed, 29, cycle, index])
+        atoms.positions += generator.normal(scale=0.02 * cycle, size=atoms.positions.shape)
+    return atoms
