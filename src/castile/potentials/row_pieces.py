@@ -1,7 +1,7 @@
 """Training rows in pieces: each reduced by itself, anywhere, and all merged in a tree.
 
-Pieces and tree depend on the data and the number of columns only, and BLAS has one thread in every reduction,
-so the factors have the same bits whatever number of workers or threads computes them.
+Pieces and tree depend on the data and the number of columns only, so the factors have the same bits whatever
+number of workers or threads computes them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from castile.execution.task_pool import SerialPool, TaskPool
-from castile.execution.threads import limit_blas, map_chunks
+from castile.execution.threads import map_chunks
 from castile.potentials.training_rows import FactorSet, LabelRows, RowBuilder
 from castile.regression import PackedFactor
 from castile.structures.labels import LabelledStructure
@@ -88,16 +88,16 @@ def reduce_piece(builder: RowBuilder, piece: Piece) -> Factors:
     factors = FactorSet(builder.n_columns)
     for labels in map_chunks(builder, piece.structures):
         factors.add(labels)
-    with limit_blas(1):
-        return factors.packed()
+    return factors.packed()
 
 
 def merge_factors(left: Factors, right: Factors) -> Factors:
     """Return the factors of the rows of both."""
-    with limit_blas(1):
-        merged = FactorSet(left[0].n_columns, left) if left else FactorSet(right[0].n_columns)
-        merged.merge(right)
-        return merged.packed()
+    if not left or not right:
+        return left or right
+    merged = FactorSet(left[0].n_columns, left)
+    merged.merge(right)
+    return merged.packed()
 
 
 def _reduced_pieces(

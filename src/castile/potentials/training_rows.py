@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.errors import InputError
+from castile.execution.threads import limit_blas
 from castile.potentials.composition import Composition
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.pair_term import PairTerm
@@ -37,7 +38,10 @@ class LabelRows:
 
 
 class FactorSet:
-    """Triangular factors of all rows seen, one per kind of label."""
+    """Triangular factors of all rows seen, one per kind of label.
+
+    BLAS has one thread in every reduction, so that the factors do not depend on the number of cores.
+    """
 
     def __init__(self, n_columns: int, packed: Iterable[PackedFactor] = ()) -> None:
         """Start empty, or go on from factors that were packed before."""
@@ -46,25 +50,29 @@ class FactorSet:
 
     def add(self, labels: Iterable[LabelRows]) -> None:
         """Reduce the rows of one structure."""
-        for label in labels:
-            self.streams[label.kind].add(label.rows, label.targets, label.relative_sigmas)
+        with limit_blas(1):
+            for label in labels:
+                self.streams[label.kind].add(label.rows, label.targets, label.relative_sigmas)
 
     def factors(self) -> list[LabelFactor]:
         """Return the factors of the kinds that have labels."""
-        return [stream.label_factor() for stream in self.streams.values() if stream.n_rows]
+        with limit_blas(1):
+            return [stream.label_factor() for stream in self.streams.values() if stream.n_rows]
 
     def merge(self, factors: Iterable[PackedFactor] | None) -> None:
         """Add the rows of other factors."""
-        for factor in factors or ():
-            addend, stream = StreamingQR.unpack(factor), self.streams[factor.kind]
-            if stream.n_rows:
-                stream.merge(addend)
-            else:
-                self.streams[factor.kind] = addend
+        with limit_blas(1):
+            for factor in factors or ():
+                addend, stream = StreamingQR.unpack(factor), self.streams[factor.kind]
+                if stream.n_rows:
+                    stream.merge(addend)
+                else:
+                    self.streams[factor.kind] = addend
 
     def packed(self) -> tuple[PackedFactor, ...]:
         """Return the factors without their zeros, for a file or another process."""
-        return tuple(stream.pack() for stream in self.streams.values() if stream.n_rows)
+        with limit_blas(1):
+            return tuple(stream.pack() for stream in self.streams.values() if stream.n_rows)
 
 
 @dataclass(frozen=True)
