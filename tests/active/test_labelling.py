@@ -51,6 +51,19 @@ def test_labels_are_those_of_the_calculator_to_the_last_digit(tmp_path: Path, co
     assert np.array_equal(result.stress, copper.get_stress())
 
 
+def test_answers_that_arrive_together_are_not_waited_for(tmp_path: Path, copper: Atoms) -> None:
+    from castile.active.oracles import OracleProcess
+
+    process = OracleProcess(1)
+    try:
+        process._received = b"started\ndone\n"
+        started = time.monotonic()
+        assert [process._answer(30.0), process._answer(30.0)] == ["started", "done"]
+        assert time.monotonic() - started < 10.0
+    finally:
+        process.close()
+
+
 def test_a_finished_folder_is_not_computed_again(
     tmp_path: Path, copper: Atoms, counting: OracleSettings
 ) -> None:

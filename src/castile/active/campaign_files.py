@@ -188,25 +188,23 @@ class GrowingFile:
 
     def __init__(self, path: Path, header: str = "", length: int | None = None) -> None:
         self.path = path
-        self._header = header
+        self._pending: list[str] = []
         if length is None or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(header, encoding="utf-8")
         elif path.stat().st_size > length:
             with path.open("rb+") as handle:
                 handle.truncate(length)
-        self._handle = path.open("a", encoding="utf-8")
 
     def append(self, text: str) -> None:
-        """Add text."""
-        self._handle.write(text)
+        """Add text, which is written with the next `sync`."""
+        self._pending.append(text)
 
     def sync(self) -> int:
         """Force everything to the disk and return the length in bytes."""
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
-        return self._handle.tell()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._handle.close()
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write("".join(self._pending))
+            self._pending.clear()
+            handle.flush()
+            os.fsync(handle.fileno())
+            return handle.tell()

@@ -145,11 +145,6 @@ class Record:
         """Force both files to the disk; returns their lengths."""
         return self._trace.sync(), self._frames.sync()
 
-    def close(self) -> None:
-        """Close both files."""
-        self._trace.close()
-        self._frames.close()
-
 
 @dataclass(frozen=True)
 class FreshFrame:

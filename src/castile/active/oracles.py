@@ -85,6 +85,7 @@ class OracleProcess:
             env=environment,
             start_new_session=True,
         )
+        self._received = b""
 
     @property
     def alive(self) -> bool:
@@ -121,8 +122,17 @@ class OracleProcess:
     def _answer(self, seconds: float) -> str | None:
         """Return the next line of the process; None after a time, empty when it has ended."""
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
-        return self._process.stdout.readline().decode().strip() if ready else None
+        number, deadline = self._process.stdout.fileno(), time.monotonic() + seconds
+        while b"\n" not in self._received:
+            ready, _, _ = select.select([number], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            part = os.read(number, 4096)
+            if not part:
+                return ""
+            self._received += part
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
 
     def kill(self) -> int:
         """End the process and everything that it started; returns its status."""

@@ -66,7 +66,6 @@ class PoolExplorer(Explorer):
             elif index % every == 0:
                 record.add_frame(atoms, observation, assessment)
         record.sync()
-        record.close()
         ordered = sorted(worst, key=lambda entry: (-entry[0], -entry[1]))
         candidates = tuple(Candidate(self._key(-i), atoms, deviation) for deviation, i, atoms in ordered)
         return Exploration(candidates, not candidates and not guide.interrupted())

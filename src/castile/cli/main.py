@@ -9,10 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from castile.cli import demo, describe, evaluate, fit, info, predict, quip, simulate
+from castile.cli import (
+    demo,
+    describe,
+    evaluate,
+    fit,
+    info,
+    learn,
+    predict,
+    quip,
+    simulate,
+    status,
+)
 from castile.errors import CastileError
 
-GROUPS = (demo, fit, evaluate, predict, simulate, describe, info, quip)
+GROUPS = (demo, fit, evaluate, predict, simulate, describe, learn, status, info, quip)
 
 
 class CommandGroup(TyperGroup):
