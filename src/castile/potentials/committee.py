@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from castile.potentials.calibration import Calibration, VarianceParts
 from castile.potentials.committee_response import CommitteeResponse, PairCommittee, add_soap_committee
 from castile.potentials.committee_terms import SoapSamples, draw_samples
+from castile.potentials.energy_samples import EnergySamples, energy_samples
 from castile.potentials.environment import Environment
 from castile.potentials.exact_variance import TermColumns
 from castile.potentials.member_functions import MemberFunction, member_functions
@@ -17,10 +18,11 @@ from castile.potentials.pair_term import PairTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.regression import Posterior
 
-ENERGY_SAMPLES = 128
+POSTERIOR_SAMPLES, RESIDUAL_SAMPLES = 36, 12
 """Samples of per-atom energies: a standard deviation from n samples has a relative error of 1 / sqrt(2 n)."""
 FORCE_SAMPLES = 8
-FORCE_PRODUCTS = 16
+ENERGY_PRODUCTS, FORCE_PRODUCTS = 4, 16
+"""Products of random projections whose mean is a sample of the prior."""
 
 Array = NDArray[np.float64]
 
@@ -45,11 +47,10 @@ class Committee:
 
     terms: tuple[TermColumns, ...]
     weights: tuple[Array, ...]
-    energy_samples: tuple[SoapSamples | None, ...]
+    energy_samples: tuple[EnergySamples | None, ...]
     functions: tuple[tuple[MemberFunction, ...] | PairCommittee, ...]
     calibration: Calibration
     n_members: int
-    n_energy_samples: int
 
     @classmethod
     def build(
@@ -59,33 +60,35 @@ class Committee:
         posterior: Posterior,
         calibration: Calibration,
         n_members: int = FORCE_SAMPLES,
-        n_energy_samples: int = ENERGY_SAMPLES,
         seed: int = 0,
     ) -> "Committee":
         """Draw the samples."""
-        energy = draw_samples(terms, posterior, n_energy_samples, 1, seed)
-        force = draw_samples(terms, posterior, n_members, FORCE_PRODUCTS, seed + 1)
+        numbers = (POSTERIOR_SAMPLES, RESIDUAL_SAMPLES, ENERGY_PRODUCTS)
+        energy = draw_samples(terms, posterior, *numbers, seed)
+        force = draw_samples(terms, posterior, n_members, n_members, FORCE_PRODUCTS, seed + 1)
         a, b = calibration.forces.posterior, calibration.forces.residual
-        kept: list[SoapSamples | None] = []
+        kept: list[EnergySamples | None] = []
         functions: list[tuple[MemberFunction, ...] | PairCommittee] = []
         for entry, of_energies, of_forces in zip(terms, energy, force, strict=True):
             if isinstance(of_energies, SoapSamples):
                 assert isinstance(entry.term, SoapTerm)
                 assert isinstance(of_forces, SoapSamples)
-                kept.append(of_energies)
+                kept.append(energy_samples(entry.term, of_energies))
                 functions.append(member_functions(entry.term, of_forces, a, b))
             else:
                 assert not isinstance(of_forces, SoapSamples)
                 kept.append(None)
                 functions.append(PairCommittee(of_energies, of_forces, a, b))
-        return cls(terms, weights, tuple(kept), tuple(functions), calibration, n_members, n_energy_samples)
+        return cls(terms, weights, tuple(kept), tuple(functions), calibration, n_members)
 
     def respond(
         self, environment: Environment, threads: int = 1, with_forces: bool = True
     ) -> CommitteeResponse:
         """Return the mean's response and the samples' differences from it (without composition and core)."""
         n_members = self.n_members if with_forces else 0
-        response = CommitteeResponse.zeros(environment.n_atoms, self.n_energy_samples, n_members)
+        response = CommitteeResponse.zeros(
+            environment.n_atoms, POSTERIOR_SAMPLES, RESIDUAL_SAMPLES, n_members
+        )
         parts = zip(self.terms, self.weights, self.energy_samples, self.functions, strict=True)
         for entry, weights, samples, functions in parts:
             if isinstance(functions, PairCommittee):
@@ -131,10 +134,11 @@ def sampled_deviations(
     """
     calibration = committee.calibration
     n_atoms = len(prior)
-    energies = VarianceParts(_mean_square(response.posterior), _mean_square(response.residual), prior)
+    residual = _mean_square(response.residual) + response.lost
+    energies = VarianceParts(_mean_square(response.posterior), residual, prior)
     total = VarianceParts(
         _mean_square(response.posterior.sum(axis=0)[None]),
-        _mean_square(response.residual.sum(axis=0)[None]),
+        _mean_square(response.residual.sum(axis=0)[None]) + np.sum(np.sqrt(response.lost)) ** 2,
         np.array([0.0]),
     )
     share = energies.share

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
 
 from castile.descriptors.soap_engine import Chunk, SortedPairs
 from castile.execution.threads import map_chunks
-from castile.numerics.kernel_powers import raise_dots, weigh_powers
 from castile.numerics.pair_sorting import add_pair_gradients
-from castile.potentials.committee_terms import PairSamples, SoapSamples
+from castile.numerics.sampled_energies import add_tabulated_samples
+from castile.potentials.committee_terms import PairSamples
+from castile.potentials.energy_samples import EnergySamples, SampledEnergies
 from castile.potentials.environment import Environment, Response
-from castile.potentials.member_functions import MemberFunction
+from castile.potentials.member_functions import MemberFunction, member_slopes
 from castile.potentials.pair_term import PairTerm
 from castile.potentials.soap_term import SoapTerm, element_chunks
 
@@ -30,8 +30,12 @@ class CommitteeResponse:
     ----------
     mean : Response
         Of the posterior mean.
-    posterior, residual : ndarray, shape (n_atoms, n_samples)
-        Sampled differences of per-atom energies, in two parts, eV.
+    posterior : ndarray, shape (n_atoms, n_posterior)
+        Sampled differences of per-atom energies: posterior of the weights, eV.
+    residual : ndarray, shape (n_atoms, n_residual)
+        The same of what the sparse points leave open, eV.
+    lost : ndarray, shape (n_atoms,)
+        Prior variance that the samples do not contain, eV^2.
     members : tuple of Response
         Differences of the members with forces.
     """
@@ -39,15 +43,17 @@ class CommitteeResponse:
     mean: Response
     posterior: Array
     residual: Array
+    lost: Array
     members: tuple[Response, ...]
 
     @classmethod
-    def zeros(cls, n_atoms: int, n_samples: int, n_members: int) -> "CommitteeResponse":
+    def zeros(cls, n_atoms: int, n_posterior: int, n_residual: int, n_members: int) -> "CommitteeResponse":
         """Return an empty sum."""
         return cls(
             Response.zeros(n_atoms),
-            np.zeros((n_atoms, n_samples)),
-            np.zeros((n_atoms, n_samples)),
+            np.zeros((n_atoms, n_posterior)),
+            np.zeros((n_atoms, n_residual)),
+            np.zeros(n_atoms),
             tuple(Response.zeros(n_atoms) for _ in range(n_members)),
         )
 
@@ -64,8 +70,7 @@ class _Piece:
 class _PieceResult:
     piece: _Piece
     energies: Array
-    posterior: Array
-    residual: Array
+    sampled: SampledEnergies
     gradients: tuple[Array, ...]
 
 
@@ -73,19 +78,19 @@ def add_soap_committee(
     term: SoapTerm,
     environment: Environment,
     weights: Array,
-    samples: SoapSamples,
+    samples: EnergySamples,
     members: Sequence[MemberFunction],
     response: CommitteeResponse,
     threads: int,
 ) -> None:
     """Add the mean of a SOAP term, sampled energies, and the members' energies and forces.
 
-    Densities, power spectra and the kernels with the sparse points are computed once for all.
+    Densities and power spectra are computed once for all.
     """
     present, features = present_elements(term, environment)
     view = term.restricted(environment.numbers)
     ordered = view.sorted_pairs(environment)
-    paths = [samples.paths[e].restricted(features) for e in present]
+    sampler = samples.restricted(present, features)
     functions = [member.restricted(present, features) for member in members]
     pieces = [
         _Piece(begin, end, element, view.columns(element))
@@ -95,26 +100,13 @@ def add_soap_committee(
     def work(piece: _Piece) -> _PieceResult:
         chunk = view.engine.chunk(ordered, piece.begin, piece.end)
         points = view.points(piece.element)
-        dots = chunk.features @ points.T
-        powers = np.empty_like(dots)
-        raise_dots(dots, view.zeta, powers)
-        kernel = powers * dots
-        path = paths[piece.element].values(chunk.features)
-        open_kernel = kernel if samples.zeta == view.zeta else np.maximum(dots, 0.0) ** samples.zeta
-        posterior = kernel @ samples.posterior[piece.columns]
-        residual = open_kernel @ samples.residual[piece.columns]
-        residual += amplitudes[piece.element] * path
-        slopes = np.empty_like(dots)
-        np.copyto(slopes, powers)
-        energies = np.empty(piece.end - piece.begin)
-        weigh_powers(dots, slopes, weights[piece.columns], view.zeta, energies)
-        gradients = [_pair_gradient(view, ordered, chunk, slopes @ points)]
-        for function in functions:
-            cotangent = function.gradient(piece.element, chunk.features, dots, powers, points, piece.columns)
+        energies, slopes = view._energy(piece.element, weights).respond(chunk.features)
+        sampled = sampler.values(piece.element, chunk.features, points, piece.columns)
+        gradients = [_pair_gradient(view, ordered, chunk, slopes)]
+        for cotangent in member_slopes(functions, piece.element, chunk.features, points, piece.columns):
             gradients.append(_pair_gradient(view, ordered, chunk, cotangent))
-        return _PieceResult(piece, energies, posterior, residual, tuple(gradients))
+        return _PieceResult(piece, energies, sampled, tuple(gradients))
 
-    amplitudes = samples.amplitudes[list(present)]
     for result in map_chunks(work, pieces, threads if len(pieces) > 1 else 1):
         _add_piece(view, ordered, result, response)
 
@@ -141,8 +133,9 @@ def _add_piece(
     piece = result.piece
     atoms = ordered.center_atoms[piece.begin : piece.end]
     response.mean.energies[atoms] += result.energies
-    response.posterior[atoms] += result.posterior
-    response.residual[atoms] += result.residual
+    response.posterior[atoms] += result.sampled.posterior
+    response.residual[atoms] += result.sampled.residual
+    response.lost[atoms] += result.sampled.lost
     first, last = term.engine.pair_range(ordered, piece.begin, piece.end)
     centers = ordered.center_atoms[ordered.center[first:last]]
     targets = (response.mean, *response.members)
@@ -168,12 +161,13 @@ class PairCommittee:
         self, samples: PairSamples, member_samples: PairSamples, posterior: float, residual: float
     ) -> None:
         self.term = samples.dense
-        self.radii = np.arange(0.0, self.term.cutoff + 3.0 * _TABLE_STEP, _TABLE_STEP)
+        radii = np.arange(0.0, self.term.cutoff + 3.0 * _TABLE_STEP, _TABLE_STEP)
         both = np.hstack([samples.posterior, samples.residual])
-        self.tables = [
-            self.term.basis(kind, self.radii)[0] @ both[columns]
+        tables = [
+            self.term.basis(kind, radii)[0] @ both[columns]
             for kind, (_, columns) in enumerate(self.term.blocks())
         ]
+        self.tables = np.array(tables, dtype=np.float32)
         weights = posterior * member_samples.posterior + residual * member_samples.residual
         # every member keeps a term of its own, because a term remembers the table of its last weights
         self.members = [(replace(member_samples.dense), w) for w in np.ascontiguousarray(weights.T)]
@@ -191,28 +185,11 @@ class PairCommittee:
         for (member, own), target in zip(self.members, response.members, strict=False):
             member.add_response(environment, own, target, threads)
         pairs, numbers = environment.pairs, environment.numbers
-        distances = np.linalg.norm(pairs.vectors, axis=1)
         kinds = self.term._kind_of[numbers[pairs.center], numbers[pairs.neighbor]]
-        kinds[distances >= self.term.cutoff] = -1
-        n_samples = response.posterior.shape[1]
-        for kind, table in enumerate(self.tables):
-            chosen = np.flatnonzero(kinds == kind)
-            if chosen.size:
-                found = self._interpolate(pairs.center[chosen], distances[chosen], len(numbers)) @ table
-                response.posterior[:] += found[:, :n_samples]
-                response.residual[:] += found[:, n_samples:]
-
-    def _interpolate(self, centers: NDArray[np.int64], distances: Array, n_atoms: int) -> csr_array:
-        """Half the cubic interpolation of each pair, summed up per centre: (n_atoms, n_radii)."""
-        first = np.clip((distances / _TABLE_STEP).astype(np.int64) - 1, 0, len(self.radii) - 4)
-        t = distances / _TABLE_STEP - first
-        values = [
-            -(t - 1.0) * (t - 2.0) * (t - 3.0) / 6.0,
-            t * (t - 2.0) * (t - 3.0) / 2.0,
-            -t * (t - 1.0) * (t - 3.0) / 2.0,
-            t * (t - 1.0) * (t - 2.0) / 6.0,
-        ]
-        columns = first[:, None] + np.arange(4)
-        half = 0.5 * np.stack(values, axis=1)
-        entries = (half.ravel(), (np.repeat(centers, 4), columns.ravel()))
-        return coo_array(entries, shape=(n_atoms, len(self.radii))).tocsr()
+        found = np.zeros((len(numbers), self.tables.shape[2]), dtype=np.float32)
+        add_tabulated_samples(
+            pairs.center, pairs.vectors, kinds, self.tables, _TABLE_STEP, self.term.cutoff, found
+        )
+        n_posterior = response.posterior.shape[1]
+        response.posterior += found[:, :n_posterior]
+        response.residual += found[:, n_posterior:]

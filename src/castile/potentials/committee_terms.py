@@ -28,9 +28,9 @@ class SoapSamples:
 
     Attributes
     ----------
-    posterior : ndarray, shape (n_columns, n_samples)
+    posterior : ndarray, shape (n_columns, n_posterior)
         R^-1 times normal deviates.
-    residual : ndarray, shape (n_columns, n_samples)
+    residual : ndarray, shape (n_columns, n_residual)
         -delta K'^-1 z(sparse points), so that the prior path vanishes on the sparse points.
     paths : tuple of PolynomialPaths
         z of each element.
@@ -55,7 +55,7 @@ class PairSamples:
     ----------
     dense : PairTerm
         The term with the sparse and the dense points of :func:`dense_term`, one behind the other.
-    posterior, residual : ndarray, shape (n_columns of dense, n_samples)
+    posterior, residual : ndarray, shape (n_columns of dense, n_posterior or n_residual)
         Weights of the two parts.
     """
 
@@ -68,9 +68,14 @@ Samples = SoapSamples | PairSamples
 
 
 def draw_samples(
-    terms: tuple[TermColumns, ...], posterior: Posterior, n_samples: int, n_products: int, seed: int
+    terms: tuple[TermColumns, ...],
+    posterior: Posterior,
+    n_posterior: int,
+    n_residual: int,
+    n_products: int,
+    seed: int,
 ) -> tuple[Samples, ...]:
-    """Return samples of every term.
+    """Return samples of every term, so many of each of the two parts.
 
     Posterior weights R^-1 z, and Matheron's rule for what the sparse points leave of the prior:
     z(x) - k(x, X_m) K_mm^-1 z(X_m) with a sample z of the prior.
@@ -78,63 +83,77 @@ def draw_samples(
     Source: Wilson et al., ICML (2020), arXiv:2002.09309, Eq. 10.
     """
     generator = np.random.default_rng(seed)
-    normal = generator.standard_normal((len(posterior.weights), n_samples))
+    normal = generator.standard_normal((len(posterior.weights), n_posterior))
     deviations = solve_triangular(posterior.R, normal, check_finite=False)
     samples: list[Samples] = []
     for entry in terms:
         mine = deviations[entry.columns]
         if isinstance(entry.term, SoapTerm):
-            samples.append(_soap_samples(entry.term, entry.amplitudes, mine, n_products, generator))
+            drawn = _soap_samples(entry.term, entry.amplitudes, mine, n_residual, n_products, generator)
+            samples.append(drawn)
         else:
-            samples.append(_pair_samples(entry.term, entry.amplitudes, mine, generator))
+            samples.append(_pair_samples(entry.term, entry.amplitudes, mine, n_residual, generator))
     return tuple(samples)
 
 
 def _soap_samples(
-    term: SoapTerm, amplitudes: Array, deviations: Array, n_products: int, generator: np.random.Generator
+    term: SoapTerm,
+    amplitudes: Array,
+    deviations: Array,
+    n_residual: int,
+    n_products: int,
+    generator: np.random.Generator,
 ) -> SoapSamples:
     zeta = int(np.ceil(term.zeta))
-    n_samples, n_features = deviations.shape[1], term.engine.n_features
-    residual = np.zeros_like(deviations)
+    n_features = term.engine.n_features
+    residual = np.zeros((len(deviations), n_residual))
     paths = []
     for element, amplitude in enumerate(amplitudes):
-        path = PolynomialPaths.draw(n_samples, n_products, zeta, n_features, generator)
+        path = PolynomialPaths.draw(n_residual, n_products, zeta, n_features, generator)
         paths.append(path)
         points, columns = term.points(element), term.columns(element)
         if not len(points):
             continue
         gram = DotProductKernel(zeta).matrix(points, points)
         values = path.values(points)
-        residual[columns] = -amplitude * _interpolating(gram, values, generator)
+        residual[columns] = -amplitude * interpolating(gram, values, generator)
     return SoapSamples(deviations, residual, tuple(paths), amplitudes, zeta)
 
 
 def _pair_samples(
-    term: PairTerm, amplitudes: Array, deviations: Array, generator: np.random.Generator
+    term: PairTerm,
+    amplitudes: Array,
+    deviations: Array,
+    n_residual: int,
+    generator: np.random.Generator,
 ) -> PairSamples:
     dense = dense_term(term)
     lower = dense_factor(dense)
-    n_samples, n_own, n_dense = deviations.shape[1], term.points.shape[1], dense.points.shape[1]
+    n_own, n_dense = term.points.shape[1], dense.points.shape[1]
     both = replace(term, points=np.hstack([term.points, dense.points]))
-    posterior, residual = (np.zeros((both.n_columns, n_samples)) for _ in range(2))
+    posterior = np.zeros((both.n_columns, deviations.shape[1]))
+    residual = np.zeros((both.n_columns, n_residual))
     for kind, (_, columns) in enumerate(term.blocks()):
         start = kind * (n_own + n_dense)
         own, added = slice(start, start + n_own), slice(start + n_own, start + n_own + n_dense)
         posterior[own] = deviations[columns]
-        normal = generator.standard_normal((n_dense, n_samples))
+        normal = generator.standard_normal((n_dense, n_residual))
         path = solve_triangular(lower, normal, lower=True, trans="T", check_finite=False)
         residual[added] = amplitudes[kind] * path
         scaled = (term.points[kind][:, None] - dense.points[kind][None, :]) / term.theta
         at_points = np.exp(-0.5 * scaled**2) @ path
-        residual[own] = -amplitudes[kind] * _interpolating(term.gram(columns), at_points, generator)
+        residual[own] = -amplitudes[kind] * interpolating(term.gram(columns), at_points, generator)
     return PairSamples(both, posterior, residual)
 
 
-def _interpolating(gram: Array, values: Array, generator: np.random.Generator) -> Array:
-    """Return (K + jitter)^-1 (values + noise of the jitter), (n_points, n_samples).
+def interpolating(gram: Array, values: Array, generator: np.random.Generator | None = None) -> Array:
+    """Return (K + jitter)^-1 (values + noise of the jitter), (n_points, n_samples); without a generator
+    without the noise.
 
     With the noise the covariance of what is left is k - k_m (K + jitter)^-1 k_m, as in the exact formula.
     """
     factor = factor_prior(PriorBlock("", slice(0, len(gram)), gram), JITTER)
-    noise = np.sqrt(factor.jitter * np.mean(np.diagonal(gram))) * generator.standard_normal(values.shape)
-    return np.asarray(cho_solve((factor.lower, True), values + noise, check_finite=False))
+    if generator is not None:
+        size = np.sqrt(factor.jitter * np.mean(np.diagonal(gram)))
+        values = values + size * generator.standard_normal(values.shape)
+    return np.asarray(cho_solve((factor.lower, True), values, check_finite=False))

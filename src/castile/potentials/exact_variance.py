@@ -85,14 +85,12 @@ def exact_variances(
     n_atoms, n_columns = environment.n_atoms, len(posterior.weights)
     rows = Rows(np.zeros(n_columns), np.zeros((3 * n_atoms, n_columns)), np.zeros((6, n_columns)))
     atoms = np.zeros((n_atoms, n_columns))
-    prior: PriorVariances | None = None
     for entry in terms:
         columns = entry.columns
         part = Rows(rows.energy[columns], rows.forces[:, columns], rows.virial[:, columns])
         entry.term.add_rows(environment, part)
-        atoms[:, columns], own = _atoms_and_prior(entry, environment)
-        prior = own if prior is None else prior + own
-    assert prior is not None
+        atoms[:, columns] = _atom_rows(entry.term, environment)
+    prior = prior_of(terms, environment)
     energies = _parts(posterior, atoms, prior.energies)
     energy = _parts(posterior, rows.energy[None], np.array([prior.energy]))
     forces = _parts(posterior, rows.forces, prior.forces)
@@ -102,12 +100,22 @@ def exact_variances(
     return StructureVariances(energies, energy, forces, stress)
 
 
-def _atoms_and_prior(entry: TermColumns, environment: Environment) -> tuple[Array, PriorVariances]:
-    term = entry.term
+def prior_of(terms: tuple[TermColumns, ...], environment: Environment) -> PriorVariances:
+    """Return the prior variances of a structure, summed up over the terms."""
+    n_atoms = environment.n_atoms
+    total = PriorVariances(np.zeros(n_atoms), 0.0, np.zeros(3 * n_atoms), np.zeros(6))
+    for entry in terms:
+        if isinstance(entry.term, SoapTerm):
+            total += prior_variances(entry.term, environment, entry.amplitudes)
+        else:
+            total += pair_prior_variances(entry.term, environment, entry.amplitudes)
+    return total
+
+
+def _atom_rows(term: Term, environment: Environment) -> Array:
     if isinstance(term, SoapTerm):
-        rows = atom_rows(term, full_spectra(term, environment))
-        return rows, prior_variances(term, environment, entry.amplitudes)
-    return pair_atom_rows(term, environment), pair_prior_variances(term, environment, entry.amplitudes)
+        return atom_rows(term, full_spectra(term, environment))
+    return pair_atom_rows(term, environment)
 
 
 def _parts(posterior: Posterior, rows: Array, prior: Array) -> VarianceParts:

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.memory import peak_memory
 from castile.execution.task_pool import TaskPool, Workers, open_task_pool
+from castile.potentials.calibration import RAW, Calibration
 from castile.potentials.channel_learning import learned_mixing
 from castile.potentials.composition import fit_composition
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit_report import FitReport
+from castile.potentials.hold_out_calibration import MOST_STRUCTURES, hold_out_calibration
 from castile.potentials.learning import learn
 from castile.potentials.model import PotentialModel
 from castile.potentials.plan import FitPlan, plan_fit
@@ -31,6 +35,7 @@ from castile.potentials.training_rows import (
 )
 from castile.regression import PackedFactor, Posterior
 from castile.structures.census import LabelCensus, check_census, take_census
+from castile.structures.fingerprints import geometry_hash
 from castile.structures.labels import LabelledStructure
 from castile.structures.readers import StructureSource
 
@@ -40,7 +45,8 @@ class FitOutcome:
     """A fitted model with everything that an update or a file needs.
 
     ``factors`` are the reduced labels, ``posterior`` the distribution of all weights; ``reference`` is a
-    training structure that a file stores with its prediction.
+    training structure that a file stores with its prediction. ``calibration`` scales deviations,
+    ``fingerprints`` (n_structures, 16) are hashes of the geometries that the model has seen.
     """
 
     model: PotentialModel
@@ -49,17 +55,30 @@ class FitOutcome:
     factors: tuple[PackedFactor, ...]
     posterior: Posterior
     reference: LabelledStructure
+    calibration: Calibration = RAW
+    fingerprints: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 16), dtype=np.uint8))
 
 
 class _Reference:
-    """Remembers the smallest structure of several atoms (or the first of one atom) that passes by."""
+    """Remembers the smallest structure of several atoms (or the first of one atom) that passes by, and the
+    hashes of all geometries.
+    """
 
     structure: LabelledStructure
+
+    def __init__(self) -> None:
+        self._hashes: list[bytes] = []
+
+    @property
+    def fingerprints(self) -> NDArray[np.uint8]:
+        """Hashes of the geometries, (n_structures, 16)."""
+        return np.frombuffer(b"".join(self._hashes), dtype=np.uint8).reshape(-1, 16)
 
     def watch(self, structures: Iterable[LabelledStructure]) -> Iterator[LabelledStructure]:
         """Yield the structures."""
         best = float("inf")
         for structure in structures:
+            self._hashes.append(geometry_hash(structure.atoms))
             size = len(structure.atoms) if len(structure.atoms) > 1 else 1e9
             if size < best:
                 self.structure, best = structure, size
@@ -92,7 +111,7 @@ def fit_potential(
         factors, reference = FactorSet(builder.n_columns), _Reference()
         with stages.stage("training rows", survey.n_structures) as advance:
             accumulate_factors(reference.watch(structures), builder, factors, pool, threads, advance)
-    return _finish(
+    outcome = _finish(
         builder,
         survey.elements,
         factors,
@@ -102,6 +121,24 @@ def fit_potential(
         stages,
         reference.structure,
     )
+    outcome = replace(outcome, fingerprints=reference.fingerprints)
+    return _calibrated(outcome, builder, structures, threads, stages)
+
+
+def _calibrated(
+    outcome: FitOutcome,
+    builder: RowBuilder,
+    structures: Iterable[LabelledStructure],
+    threads: int | None,
+    stages: Stages,
+) -> FitOutcome:
+    """Calibrate the deviations on training structures that are left out in turn."""
+    if not builder.settings.calibrate:
+        return outcome
+    with stages.stage("calibration", MOST_STRUCTURES) as advance:
+        calibration = hold_out_calibration(builder, outcome.posterior, structures, threads, advance)
+    report = replace(outcome.report, timings=tuple(stages.timings), peak_memory=peak_memory())
+    return replace(outcome, calibration=calibration, report=report)
 
 
 @contextmanager
@@ -126,14 +163,16 @@ def refit_potential(
     progress: Progress | None,
     packed: tuple[PackedFactor, ...] = (),
 ) -> FitOutcome:
-    """Fit to ``source`` (on top of labels reduced before) with the terms of ``outcome``."""
+    """Fit to ``source`` (on top of labels reduced before, whose calibration stays) with the terms of
+    ``outcome``.
+    """
     stages = Stages(progress)
     with stages.stage("label census"):
         census = take_census(source)
         check_census(census, allow_missing)
     model = outcome.model
     builder = RowBuilder(trainable_terms(model.terms), model.composition, model.core, outcome.settings)
-    factors = FactorSet(builder.n_columns, packed)
+    factors, watch = FactorSet(builder.n_columns, packed), _Reference()
 
     def known() -> Iterator[LabelledStructure]:
         for structure in source:
@@ -150,8 +189,8 @@ def refit_potential(
         _opened(workers, stages) as pool,
         stages.stage("training rows", census.n_structures) as advance,
     ):
-        accumulate_factors(known(), builder, factors, pool, threads, advance)
-    return _finish(
+        accumulate_factors(watch.watch(known()), builder, factors, pool, threads, advance)
+    finished = _finish(
         builder,
         model.elements,
         factors,
@@ -162,6 +201,11 @@ def refit_potential(
         outcome.reference,
         None if relearn else outcome.posterior,
     )
+    if packed:
+        seen = np.concatenate([outcome.fingerprints, watch.fingerprints])
+        return replace(finished, calibration=outcome.calibration, fingerprints=seen)
+    finished = replace(finished, fingerprints=watch.fingerprints)
+    return _calibrated(finished, builder, source, threads, stages)
 
 
 def update_potential(

@@ -328,9 +328,10 @@ class GAP(UncertaintyMethods, Parameters):
     def uncertainty(self) -> UncertaintyModel:
         """The model with the distribution of its weights; raises as ``fit_report`` does."""
         known: UncertaintyModel | None = getattr(self, "_uncertainty", None)
-        if known is None or known.model is not self.fitted_model:
+        calibration = getattr(self._content(), "calibration", None)
+        if known is None or known.model is not self.fitted_model or known.calibration is not calibration:
             outcome = self._outcome("a deviation")
-            known = UncertaintyModel(outcome.model, outcome.posterior)
+            known = UncertaintyModel(outcome.model, outcome.posterior, outcome.calibration)
             self._uncertainty = known
         return known
 

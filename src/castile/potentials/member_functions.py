@@ -1,5 +1,6 @@
 """One posterior sample of a SOAP term as a function of power spectra, in the form that is cheapest."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,18 +72,40 @@ class MemberFunction:
         dots: Array,
         powers: Array,
         points: Array,
-        columns: slice,
+        own: slice,
     ) -> Array:
-        """Return dg/dp (n, n_features), given p . p_s and its power zeta - 1, (n, n_points) each."""
-        if self.forms is not None:
-            return np.asarray(features @ self.forms[element])
-        cotangent = (powers * (self.zeta * self.weights[columns])) @ points
+        """Return dg/dp (n, n_features), given p . p_s and its power zeta - 1, (n, n_points) each, and the
+        columns of the points.
+        """
+        cotangent = (powers * (self.zeta * self.weights[own])) @ points
         if self.open_zeta != self.zeta:
             open_powers = np.empty_like(dots)
             raise_dots(np.maximum(dots, 0.0), float(self.open_zeta), open_powers)
-            cotangent += (open_powers * (self.open_zeta * self.open_weights[columns])) @ points
+            cotangent += (open_powers * (self.open_zeta * self.open_weights[own])) @ points
         cotangent += self.amplitudes[element] * self.paths[element].gradient(features, 0)
         return np.asarray(cotangent)
+
+
+def member_slopes(
+    members: Sequence[MemberFunction],
+    element: int,
+    features: NDArray[np.floating],
+    points: Array,
+    columns: slice,
+) -> Iterator[Array]:
+    """Yield dg/dp (n, n_features) of each member; the dot products with the sparse points are shared."""
+    if not members:
+        return
+    if members[0].forms is not None:
+        for member in members:
+            assert member.forms is not None
+            yield np.asarray(features @ member.forms[element])
+        return
+    dots = features @ points.T
+    powers = np.empty_like(dots)
+    raise_dots(dots, members[0].zeta, powers)
+    for member in members:
+        yield member.gradient(element, features, dots, powers, points, columns)
 
 
 def member_functions(
@@ -97,9 +120,9 @@ def member_functions(
             weights, open_weights = weights + open_weights, np.zeros_like(weights)
         amplitudes = residual * samples.amplitudes
         forms = None
-        if _forms_pay(term):
+        if forms_pay(term):
             forms = tuple(
-                _quadratic_form(term.points(e), weights[term.columns(e)], paths[e], amplitudes[e])
+                quadratic_form(term.points(e), weights[term.columns(e)], paths[e], amplitudes[e])
                 for e in range(len(term.elements))
             )
         functions.append(
@@ -108,14 +131,15 @@ def member_functions(
     return tuple(functions)
 
 
-def _forms_pay(term: SoapTerm) -> bool:
+def forms_pay(term: SoapTerm) -> bool:
+    """Whether zeta = 2 and quadratic forms of the features cost less than kernels with the sparse points."""
     size = term.engine.n_features
     fits = len(term.elements) * size**2 * 8 <= FORM_BYTES
     return term.zeta == 2.0 and fits and size < max(term.counts, default=0)
 
 
-def _quadratic_form(points: Array, weights: Array, path: PolynomialPaths, amplitude: float) -> Array:
-    """Twice the symmetric A of p^T A p."""
+def quadratic_form(points: Array, weights: Array, path: PolynomialPaths, amplitude: float) -> Array:
+    """Return twice the symmetric A of sum_s w_s (p . p_s)^2 + delta z(p) = p^T A p."""
     form = 2.0 * (points.T * weights) @ points
     directions = path.directions[:, 0]
     product = directions[:, :, 0] @ directions[:, :, 1].T * (amplitude / np.sqrt(directions.shape[1]))

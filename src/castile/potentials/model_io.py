@@ -11,6 +11,7 @@ from ase import Atoms
 
 from castile.errors import ModelFileError
 from castile.formats.model_file import read_model_file, write_model_file
+from castile.potentials.calibration import Calibration
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit import FitOutcome
 from castile.potentials.fit_report import FitReport, LearnedAmplitude, LearnedNoise
@@ -44,6 +45,8 @@ def write_potential(path: str | Path, outcome: FitOutcome | ImportedModel) -> No
         header["report"] = _report_header(outcome.report)
         header["factors"] = [_write_factor(factor, arrays) for factor in outcome.factors]
         header["posterior"] = _write_posterior(outcome.posterior, arrays)
+        header["calibration"] = outcome.calibration.to_header()
+        arrays["fingerprints"] = outcome.fingerprints
     write_model_file(path, header, arrays)
 
 
@@ -84,6 +87,8 @@ def _assemble(header: Any, arrays: Arrays) -> FitOutcome | ImportedModel:
         tuple(_read_factor(entry, arrays) for entry in header["factors"]),
         _read_posterior(header["posterior"], arrays),
         reference,
+        Calibration.from_header(header.get("calibration")),
+        arrays.get("fingerprints", np.empty((0, 16), dtype=np.uint8)),
     )
 
 

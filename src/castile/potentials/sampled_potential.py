@@ -106,7 +106,7 @@ def sampled_potentials(
     The posterior part and the part that the sparse points leave open are multiplied by a and b of the
     calibration; the floor is not part of any function.
     """
-    samples = draw_samples(terms, posterior, n_samples, N_PRODUCTS, seed)
+    samples = draw_samples(terms, posterior, n_samples, n_samples, N_PRODUCTS, seed)
     a, b = calibration.posterior, calibration.residual
     drawn = []
     for s in range(n_samples):

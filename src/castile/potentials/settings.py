@@ -146,6 +146,9 @@ class FitSettings(_Section):
     selection: Literal["farthest", "cur", "kmeans", "random"] = Field(
         "farthest", description="how sparse points are chosen"
     )
+    calibrate: bool = Field(
+        True, description="scale deviations by errors on training structures that are left out in turn"
+    )
     jitter: Positive = Field(1e-9, description="added to the diagonal of K_mm, relative")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of every random choice")
 

@@ -1,0 +1,84 @@
+"""Scale factors that make deviations agree with held-out errors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from castile.potentials.calibration import KindCalibration
+from castile.potentials.held_out import HeldOutLabels
+
+LEAST_LABELS = 8
+"""Fewer labels of a kind than this do not change its calibration."""
+LEAST_RESIDUAL = 0.1
+"""The part that the sparse points leave open keeps at least this factor."""
+LEAST_FLOOR = 0.01
+"""Smallest floor over the noise of the labels."""
+SYMMETRIC = 1e-10
+"""Labels with less than this fraction of the largest prior variance are zero by symmetry and say nothing."""
+TAIL = 5.0
+"""Errors beyond so many deviations count as if they were at it: single wrong labels must not decide."""
+NORMAL_68, NORMAL_95 = 0.9944578832097532, 1.959963984540054
+
+Array = NDArray[np.float64]
+
+
+def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration | None:
+    """Return a, b and c of the largest likelihood of held-out errors, scaled to their quantiles; None where
+    there are too few.
+
+    The likelihood is that of independent normal errors, with errors beyond five deviations winsorized. All
+    three are then multiplied by (q68 / 0.994)^(2/3) (q95 / 1.960)^(1/3) with the quantiles of
+    |error| / deviation, so that the intervals of 68 and 95 % cover what they say also for errors that are not
+    normal.
+
+    Parameters
+    ----------
+    labels : sequence of HeldOutLabels
+        Of one kind.
+    noise : float
+        Of the labels, in the unit of the floor: its start and scale.
+    """
+    if sum(len(label.errors) for label in labels) < LEAST_LABELS:
+        return None
+    parts = [np.concatenate([getattr(label.parts, name) / label.floor_scale**2 for label in labels])
+             for name in ("posterior", "residual", "prior")]  # fmt: skip
+    errors = np.concatenate([label.errors / label.floor_scale for label in labels])
+    informative = parts[2] > SYMMETRIC * np.max(parts[2])
+    errors = errors[informative]
+    if len(errors) < LEAST_LABELS:
+        return None
+    posterior, residual, prior = (part[informative] for part in parts)
+    share = np.clip(residual / np.where(prior > 0.0, prior, np.inf), 0.0, 1.0)
+    least = np.array([1e-3, LEAST_RESIDUAL, LEAST_FLOOR * noise])
+
+    def variance(logs: Array) -> Array:
+        a, b, c = np.maximum(np.exp(logs), least)
+        return a**2 * posterior + (b**2 + (1.0 - b**2) * share) * residual + c**2
+
+    def cost(logs: Array) -> float:
+        found = variance(logs)
+        misfit = np.minimum(errors**2 / found, TAIL**2)
+        return float(np.mean(np.log(found) + misfit)) + 1e-4 * float(logs @ logs)
+
+    starts = [
+        np.log([a, b, c]) for a, b, c in ((1.0, 1.0, noise), (4.0, 0.2, 0.1 * noise), (0.1, 0.1, noise))
+    ]
+    best = min((_minimum(cost, start) for start in starts), key=cost)
+    a, b, c = np.maximum(np.exp(best), least)
+    scale = _quantile_scale(np.abs(errors) / np.sqrt(variance(best)))
+    return KindCalibration(float(a * scale), float(b * scale), float(c * scale))
+
+
+def _minimum(cost: object, start: Array) -> Array:
+    options = {"maxiter": 800, "xatol": 1e-3, "fatol": 1e-6}
+    return np.asarray(minimize(cost, start, method="Nelder-Mead", options=options).x)
+
+
+def _quantile_scale(ratios: Array) -> float:
+    """Factor that brings the quantiles of |error| / deviation to those of a normal distribution."""
+    q68, q95 = np.quantile(ratios, [0.68, 0.95])
+    if len(ratios) < 50:
+        q95 = q68 * NORMAL_95 / NORMAL_68
+    return float((q68 / NORMAL_68) ** (2.0 / 3.0) * (q95 / NORMAL_95) ** (1.0 / 3.0))

@@ -1,0 +1,160 @@
+"""Sampled energies of atoms from their SOAP vectors: the cheapest form for the kernel at hand."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.potentials.committee_terms import SoapSamples, interpolating
+from castile.potentials.member_functions import forms_pay, quadratic_form
+from castile.potentials.prior_paths import PolynomialPaths
+from castile.potentials.quadratic_samples import QuadraticBasis, QuadraticSamples
+from castile.potentials.soap_term import SoapTerm
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SampledEnergies:
+    """Differences of sampled energies from the mean.
+
+    Attributes
+    ----------
+    posterior : ndarray, shape (n_atoms, n_posterior)
+        eV.
+    residual : ndarray, shape (n_atoms, n_residual)
+        eV.
+    lost : ndarray, shape (n_atoms,)
+        Prior variance that no sample contains, eV^2.
+    """
+
+    posterior: NDArray[np.floating]
+    residual: NDArray[np.floating]
+    lost: Array
+
+
+class EnergySamples(Protocol):
+    """Samples of a SOAP term."""
+
+    def restricted(self, present: tuple[int, ...], features: NDArray[np.int64]) -> "EnergySamples":
+        """Return the samples for structures of the elements ``present``, whose other features are zero."""
+
+    def values(
+        self, element: int, spectra: NDArray[np.floating], points: Array, columns: slice
+    ) -> SampledEnergies:
+        """Return the sampled energies of atoms of an element with SOAP vectors (n_atoms, n_features)."""
+
+
+@dataclass(frozen=True)
+class KernelEnergySamples:
+    """Samples as sums over the sparse points, for any zeta.
+
+    Attributes
+    ----------
+    samples : SoapSamples
+    zeta : float
+    elements : tuple of int
+        Index in ``samples`` of each element.
+    paths : tuple of PolynomialPaths
+        Of each element.
+    """
+
+    samples: SoapSamples
+    zeta: float
+    elements: tuple[int, ...]
+    paths: tuple[PolynomialPaths, ...]
+
+    @classmethod
+    def of(cls, term: SoapTerm, samples: SoapSamples) -> "KernelEnergySamples":
+        """Return the samples of a term."""
+        return cls(samples, term.zeta, tuple(range(len(term.elements))), samples.paths)
+
+    def restricted(self, present: tuple[int, ...], features: NDArray[np.int64]) -> "KernelEnergySamples":
+        """Return the samples for structures of the elements ``present``."""
+        if len(present) == len(self.elements):
+            return self
+        paths = tuple(self.paths[e].restricted(features) for e in present)
+        return KernelEnergySamples(self.samples, self.zeta, present, paths)
+
+    def values(
+        self, element: int, spectra: NDArray[np.floating], points: Array, columns: slice
+    ) -> SampledEnergies:
+        """Return the sampled energies."""
+        dots = np.maximum(spectra @ points.T, 0.0)
+        kernel = _power(dots, self.zeta)
+        open_kernel = kernel if self.samples.zeta == self.zeta else _power(dots, float(self.samples.zeta))
+        residual = open_kernel @ self.samples.residual[columns]
+        amplitude = self.samples.amplitudes[self.elements[element]]
+        residual += amplitude * self.paths[element].values(spectra)
+        return SampledEnergies(kernel @ self.samples.posterior[columns], residual, np.zeros(len(dots)))
+
+
+@dataclass(frozen=True)
+class QuadraticEnergySamples:
+    """Samples for zeta = 2 as quadratic forms on principal axes, in single precision.
+
+    ``samples`` of each element hold the posterior samples first, then the residual ones.
+    """
+
+    samples: tuple[QuadraticSamples, ...]
+    amplitudes: Array
+    n_posterior: int
+
+    @classmethod
+    def of(cls, term: SoapTerm, samples: SoapSamples) -> "QuadraticEnergySamples":
+        """Return the samples of a term.
+
+        On the projected sparse points they have the values that the samples of the full space have on the
+        sparse points: those evaluated at the projections would be off by as much as the projection drops.
+        """
+        found, generator = [], np.random.default_rng(0)
+        for element, amplitude in enumerate(samples.amplitudes):
+            points, columns, paths = term.points(element), term.columns(element), samples.paths[element]
+            basis = QuadraticBasis.of(points)
+            near = basis.projected(points)
+            gram, values = (near @ near.T) ** 2, (points @ points.T) ** 2 @ samples.posterior[columns]
+            posterior = basis.kernel_sums(near, interpolating(gram, values))
+            open_weights = interpolating(gram, paths.values(near), generator)
+            residual = basis.kernel_sums(near, -amplitude * open_weights)
+            nothing = np.zeros((0, points.shape[1]))
+            for s in range(residual.shape[1]):
+                path = PolynomialPaths(paths.directions[:, s : s + 1])
+                residual[:, s] += basis.form(0.5 * quadratic_form(nothing, np.zeros(0), path, amplitude))
+            found.append(basis.samples(np.hstack([posterior, residual]), points))
+        return cls(tuple(found), samples.amplitudes, samples.posterior.shape[1])
+
+    def restricted(self, present: tuple[int, ...], features: NDArray[np.int64]) -> "QuadraticEnergySamples":
+        """Return the samples for structures of the elements ``present``."""
+        if len(present) == len(self.samples):
+            return self
+        samples = tuple(self.samples[e].restricted(features) for e in present)
+        return QuadraticEnergySamples(samples, self.amplitudes[list(present)], self.n_posterior)
+
+    def values(
+        self, element: int, spectra: NDArray[np.floating], points: Array, columns: slice
+    ) -> SampledEnergies:
+        """Return the sampled energies."""
+        values, lost = self.samples[element].values(spectra)
+        return SampledEnergies(
+            values[:, : self.n_posterior],
+            values[:, self.n_posterior :],
+            self.amplitudes[element] ** 2 * lost,
+        )
+
+
+def energy_samples(term: SoapTerm, samples: SoapSamples) -> EnergySamples:
+    """Return the samples in the cheaper form."""
+    if forms_pay(term) and min(term.counts) > 1:
+        return QuadraticEnergySamples.of(term, samples)
+    return KernelEnergySamples.of(term, samples)
+
+
+def _power(dots: Array, zeta: float) -> Array:
+    """Return dots ** zeta, by multiplication where zeta is small and whole."""
+    if zeta == 1.0:
+        return dots
+    square = dots * dots
+    if zeta in (2.0, 4.0):
+        return square if zeta == 2.0 else square * square
+    return np.asarray(dots**zeta)
