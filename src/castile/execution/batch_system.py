@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from castile.errors import InputError
-from castile.execution.threads import ENVIRONMENT_VARIABLE
 
 SYSTEMS = {
     "slurm": "dask_jobqueue.SLURMCluster",
@@ -23,32 +22,27 @@ SYSTEMS = {
     "htcondor": "dask_jobqueue.HTCondorCluster",
     "local": "dask_jobqueue.local.LocalCluster",  # jobs are programs on this machine: to try a file out
 }
+_NO_DASHBOARD = {"dashboard": False, "dashboard_address": ":0"}
 
 
 class BatchCluster(Protocol):
     """What a pool needs of a cluster."""
 
-    name: str
     scheduler_address: str
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """A batch system, the number of jobs, and what its class in dask-jobqueue takes.
-
-    ``threads`` is the number of threads of a worker process; without it, the cores of a job over its
-    processes.
-    """
+    """A batch system, the number of jobs, and what its class in dask-jobqueue takes."""
 
     system: str
     jobs: int
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def threads(self) -> int | None:
-        """Cores of a worker process, where the options tell."""
-        cores = self.options.get("cores")
-        return None if cores is None else max(1, int(cores) // int(self.options.get("processes", 1)))
+    def threads(self) -> int:
+        """Cores of a worker process; one where the options do not tell."""
+        return max(1, int(self.options.get("cores", 1)) // int(self.options.get("processes", 1)))
 
 
 def read_batch_settings(workers: str) -> BatchSettings:
@@ -106,32 +100,31 @@ def _checked(settings: BatchSettings, place: str) -> BatchSettings:
 
 
 @contextmanager
-def open_batch_cluster(workers: str) -> Iterator[BatchCluster]:
+def open_batch_cluster(settings: BatchSettings) -> Iterator[BatchCluster]:
     """Submit the jobs; they are cancelled at the end of the context.
+
+    Each worker process runs one task of Dask at a time, which has all its cores.
 
     Raises
     ------
     InputError
-        If the settings are wrong or dask-jobqueue is not installed.
+        If dask-jobqueue refuses the options or is not installed.
     """
-    settings = read_batch_settings(workers)
     module, _, name = SYSTEMS[settings.system].rpartition(".")
     try:
         cluster_class = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"workers {workers!r} needs dask-jobqueue, which is not installed: pip install dask-jobqueue"
+            f"workers in jobs of {settings.system} need dask-jobqueue, which is not installed: "
+            "pip install dask-jobqueue"
         ) from error
     options = dict(settings.options)
-    if settings.threads is not None:
-        given = list(options.pop("job_script_prologue", []))
-        options["job_script_prologue"] = [*given, f"export {ENVIRONMENT_VARIABLE}={settings.threads}"]
-    options.setdefault("worker_extra_args", []).extend(["--nthreads", "1"])
-    scheduler = {"dashboard_address": None} | options.pop("scheduler_options", {})
+    options["worker_extra_args"] = [*options.get("worker_extra_args", ()), "--nthreads", "1"]
+    scheduler = _NO_DASHBOARD | options.pop("scheduler_options", {})
     try:
         cluster = cluster_class(**options, scheduler_options=scheduler)
     except (TypeError, ValueError) as error:
-        raise InputError(f"workers {workers!r}: dask-jobqueue refuses the options: {error}") from error
+        raise InputError(f"{settings.system}: dask-jobqueue refuses the options: {error}") from error
     with cluster:
         cluster.scale(jobs=settings.jobs)
         yield cluster

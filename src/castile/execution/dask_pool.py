@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -24,7 +23,9 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 from distributed.utils import silence_logging_cmgr
 
 from castile.errors import InputError, WorkerError
-from castile.execution.batch_system import open_batch_cluster
+from castile.execution.batch_system import open_batch_cluster, read_batch_settings
+from castile.execution.dask_functions import FunctionsOfCall, run_task
+from castile.execution.dask_workers import LOCAL_HOST
 from castile.execution.task_pool import Flight, Key, Outcome, TaskPool, task_name
 from castile.execution.threads import ENVIRONMENT_VARIABLE, thread_count
 
@@ -52,8 +53,9 @@ Health = Callable[[], None]
 class DaskPool(TaskPool):
     """A pool on the workers that a Dask client reaches."""
 
-    def __init__(self, client: Client, check: Health) -> None:
+    def __init__(self, client: Client, check: Health, threads: int = 1) -> None:
         self._client = client
+        self._threads = threads
         self._check = check
         self._counted = (-1.0, 1)
 
@@ -68,7 +70,7 @@ class DaskPool(TaskPool):
 
     @contextmanager
     def _flight(self, *functions: Callable[..., Any]) -> Iterator[Flight]:
-        flight = _DaskFlight(self, self._client, self._check, functions)
+        flight = _DaskFlight(self, self._client, self._check, self._threads, functions)
         try:
             yield flight
         finally:
@@ -88,8 +90,7 @@ class _Task:
 
 
 class _DaskFlight(Flight):
-    """The functions travel as tasks of their own, on which all others depend: so a worker gets them once, and
-    one that starts later, or again, gets them too.
+    """Tasks as Dask's futures.
 
     Dask gives up a task when several workers in a row died that held it, also when the culprit was another
     task of these workers. So such tasks run again, one at a time with nothing beside them, before one is
@@ -97,14 +98,16 @@ class _DaskFlight(Flight):
     """
 
     def __init__(
-        self, pool: DaskPool, client: Client, check: Health, functions: tuple[Callable[..., Any], ...]
+        self,
+        pool: DaskPool,
+        client: Client,
+        check: Health,
+        threads: int,
+        functions: tuple[Callable[..., Any], ...],
     ) -> None:
-        self._pool, self._client, self._check = pool, client, check
+        self._pool, self._client, self._check, self._threads = pool, client, check, threads
         self._name = f"castile-{uuid.uuid4().hex}"
-        self._functions = [
-            client.submit(pickle.loads, cloudpickle.dumps(function), key=f"{self._name}-function-{index}")
-            for index, function in enumerate(functions)
-        ]
+        client.register_plugin(FunctionsOfCall(self._name, functions), name=self._name)
         self._under_way: dict[int, _Task] = {}
         self._suspects: list[_Task] = []
         self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -143,8 +146,9 @@ class _DaskFlight(Flight):
     def _start(self, task: _Task) -> None:
         index = self._n_started
         self._n_started += 1
-        function = self._functions[task.function]
-        task.future = self._client.submit(_call, function, task.arguments, key=(self._name, index))
+        task.future = self._client.submit(
+            run_task, self._name, task.function, task.arguments, self._threads, key=(self._name, index)
+        )
         self._under_way[index] = task
         task.future.add_done_callback(lambda _: self._done.put(index))
 
@@ -160,14 +164,8 @@ class _DaskFlight(Flight):
         futures = [task.future for task in self._under_way.values()]
         with suppress(Exception):  # the scheduler may be gone
             self._client.cancel(futures, force=True)
+            self._client.unregister_worker_plugin(self._name)
         self._under_way.clear()
-        self._functions.clear()
-
-
-def _call(function: Callable[..., Any], arguments: bytes) -> Any:
-    """Run on a worker; where nobody chose a number of threads, a task has one."""
-    os.environ.setdefault(ENVIRONMENT_VARIABLE, "1")
-    return function(*pickle.loads(arguments))
 
 
 def _deadly(name: str) -> WorkerError:
@@ -182,20 +180,24 @@ def open_dask_pool(workers: str | int) -> Iterator[TaskPool]:
     """Open a pool; arguments and errors as for ``open_task_pool``."""
     text = str(workers)
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_SETTINGS))
+        temporary = tempfile.TemporaryDirectory(prefix="castile-", ignore_cleanup_errors=True)
+        folder = stack.enter_context(temporary)
+        stack.enter_context(dask.config.set(_SETTINGS | {"temporary-directory": folder}))
         stack.enter_context(silence_logging_cmgr(_QUIET))
         if text.lstrip("-").isdigit():
-            pool = stack.enter_context(_local_pool(int(text)))
+            pool = stack.enter_context(_local_pool(int(text), folder))
         elif "://" in text:
             pool = stack.enter_context(_remote_pool(text, f"the scheduler at {text}"))
         else:
-            cluster = stack.enter_context(open_batch_cluster(text))
-            pool = stack.enter_context(_remote_pool(cluster.scheduler_address, cluster.name))
+            settings = read_batch_settings(text)
+            cluster = stack.enter_context(open_batch_cluster(settings))
+            name = f"the scheduler of the jobs ({settings.system})"
+            pool = stack.enter_context(_remote_pool(cluster.scheduler_address, name, settings.threads))
         yield pool
 
 
 @contextmanager
-def _local_pool(n_workers: int) -> Iterator[TaskPool]:
+def _local_pool(n_workers: int, folder: str) -> Iterator[TaskPool]:
     """Scheduler in this process, workers in a program of their own; they share the cores."""
     if n_workers < 1:
         raise InputError(f"workers = {n_workers}: give a positive number of processes")
@@ -205,7 +207,12 @@ def _local_pool(n_workers: int) -> Iterator[TaskPool]:
         )
         cluster = stack.enter_context(
             LocalCluster(
-                n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=_QUIET, protocol="tcp"
+                n_workers=0,
+                host=LOCAL_HOST,
+                dashboard_address=None,
+                silence_logs=_QUIET,
+                protocol="tcp",
+                scheduler_kwargs={"dashboard_address": f"{LOCAL_HOST}:0"},  # of its metrics
             )
         )
         process = stack.enter_context(_worker_program(cluster.scheduler_address, n_workers, folder))
@@ -261,7 +268,7 @@ def _last_words(folder: str) -> str:
 
 
 @contextmanager
-def _remote_pool(address: str, name: str) -> Iterator[TaskPool]:
+def _remote_pool(address: str, name: str, threads: int = 1) -> Iterator[TaskPool]:
     """A pool on a scheduler that someone else runs; its workers need the same version of Castile."""
     with _client(address, name) as client:
         last_seen = time.monotonic()
@@ -274,7 +281,7 @@ def _remote_pool(address: str, name: str) -> Iterator[TaskPool]:
                 raise WorkerError(f"{name}: no worker has been there for {_LOST_SECONDS:g} s; start workers")
 
         _wait_for_workers(client, 1, check)
-        yield DaskPool(client, check)
+        yield DaskPool(client, check, threads)
 
 
 @contextmanager

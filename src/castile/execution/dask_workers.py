@@ -12,6 +12,7 @@ import sys
 
 from distributed import Nanny
 
+LOCAL_HOST = "127.0.0.1"
 _PATIENCE = 60.0  # s that a worker looks for its scheduler
 _CLOSING = 5.0  # s that workers may take to close
 
@@ -25,6 +26,8 @@ async def run_workers(address: str, n_workers: int, folder: str) -> None:
     nannies = [
         Nanny(
             address,
+            host=LOCAL_HOST,
+            dashboard_address=f"{LOCAL_HOST}:0",
             nthreads=1,
             name=index,
             local_directory=folder,
