@@ -23,6 +23,7 @@ from benchmarks.smoke import Disagreement
 from benchmarks.smoke import smoke as run_smoke
 from benchmarks.speed import speed as run_speed
 from benchmarks.startup import startup as run_startup
+from benchmarks.stream import stream as run_stream
 from castile.execution.threads import thread_count
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ MACHINE = describe_machine()
 Run = Callable[[bool, int, str | None], Record]
 
 COMMANDS = (
-    "speed", "precision", "startup", "scaling", "fit-ratio", "fit-memory", "accuracy si-published",
+    "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory", "accuracy si-published",
     "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys", "nve",
 )  # fmt: skip
 
@@ -149,6 +150,12 @@ def startup(json: Json = None, quick: Quick = False, threads: Threads = None) ->
 def scaling(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """Cost and memory from a thousand to a million atoms."""
     _finish(_named(run_scaling(quick, thread_count(threads))), json)
+
+
+@app.command()
+def stream(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Throughput and memory of predictions over 100,000 small structures."""
+    _finish(_named(run_stream(quick, thread_count(threads))), json)
 
 
 @app.command("fit-memory")
