@@ -42,7 +42,8 @@ MACHINE = describe_machine()
 Run = Callable[[bool, int, str | None], Record]
 
 COMMANDS = (
-    "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory", "accuracy si-published",
+    "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
+    "accuracy si-published",
     "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys", "nve",
 )  # fmt: skip
 
