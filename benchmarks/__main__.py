@@ -19,6 +19,8 @@ from benchmarks.peers import PeerMissing
 from benchmarks.precision import precision as run_precision
 from benchmarks.records import Record, print_record, write_record
 from benchmarks.scaling import scaling as run_scaling
+from benchmarks.selection import draw as draw_selection
+from benchmarks.selection import selection as run_selection
 from benchmarks.smoke import Disagreement
 from benchmarks.smoke import smoke as run_smoke
 from benchmarks.speed import speed as run_speed
@@ -44,7 +46,8 @@ Run = Callable[[bool, int, str | None], Record]
 COMMANDS = (
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
     "accuracy si-published",
-    "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys", "nve",
+    "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys",
+    "nve", "selection",
 )  # fmt: skip
 
 
@@ -58,9 +61,9 @@ def _command() -> str:
     """The command as the pages show it: without the place of its output."""
     words, skip = [], False
     for word in sys.argv[1:]:
-        if not skip and word not in ("--json", "--save-model", "--model"):
+        if not skip and word not in ("--json", "--save-model", "--model", "--figure"):
             words.append(word)
-        skip = not skip and word in ("--json", "--save-model", "--model")
+        skip = not skip and word in ("--json", "--save-model", "--model", "--figure")
     return f"python -m benchmarks {' '.join(words)}"
 
 
@@ -127,6 +130,20 @@ def _named(record: Record) -> Record:
 def nve(json: Json = None, quick: Quick = False, threads: Threads = None, model: Model = None) -> None:
     """Energy drift of 216 silicon atoms over 10 ps."""
     _finish(_named(run_nve(quick, thread_count(threads), None if model is None else str(model))), json)
+
+
+@app.command("selection")
+def selection(
+    json: Json = None,
+    quick: Quick = False,
+    threads: Threads = 1,
+    figure: Annotated[Path | None, typer.Option(help="Draw the curves here.", dir_okay=False)] = None,
+) -> None:
+    """Labels that selection strategies need on silicon."""
+    record = _named(run_selection(quick, thread_count(threads)))
+    _finish(record, json)
+    if figure is not None:
+        draw_selection(record, figure)
 
 
 @app.command("speed")

@@ -18,12 +18,13 @@ from castile.cli import (
     learn,
     predict,
     quip,
+    select,
     simulate,
     status,
 )
 from castile.errors import CastileError
 
-GROUPS = (demo, fit, evaluate, predict, simulate, describe, learn, status, info, quip)
+GROUPS = (demo, fit, evaluate, predict, simulate, describe, select, learn, status, info, quip)
 
 
 class CommandGroup(TyperGroup):

@@ -1,0 +1,323 @@
+"""Learning curves of selection strategies: labels of the silicon training file bought one after the other."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+from benchmarks.data import data_files
+from benchmarks.isolation import run_isolated
+from benchmarks.records import Check, Record, Table, figure
+
+N_SPARSE, N_START, N_SEEDS, N_BOUGHT, STEP = 800, 10, 5, 50, 2
+WITHIN = 1.10
+STRATEGIES = ("random", "farthest", "variance", "variance, stratified", "pool-variance")
+GREEDY = ("variance", "variance, stratified", "pool-variance")
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """A structure as rows over fixed sparse points, one array per kind of label, and its labels."""
+
+    kind: str
+    n_atoms: int
+    labels: tuple[Any, ...]
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """A structure in whitened weights: labels in units of their noise, forces in eV/A."""
+
+    block: np.ndarray
+    targets: np.ndarray
+    forces: np.ndarray
+    force_targets: np.ndarray
+
+
+def selection(quick: bool, threads: int) -> Record:
+    """Labels that each strategy needs to come within 10 % of the error of the full pool."""
+    train, test = data_files("mlearn/Si_training.xyz.gz", "mlearn/Si_test.xyz.gz")
+    arguments = {
+        "train": f"{train}@::6" if quick else train,
+        "test": f"{test}@::3" if quick else test,
+        "n_sparse": 60 if quick else N_SPARSE,
+        "n_seeds": 2 if quick else N_SEEDS,
+        "n_bought": 10 if quick else N_BOUGHT,
+    }
+    result = run_isolated("benchmarks.selection:learning_curves", arguments, threads)
+    return record_of(result, quick)
+
+
+def record_of(result: dict[str, Any], quick: bool) -> Record:
+    """Numbers, tables and checks of the curves."""
+    runs = result["runs"]
+    numbers = {key: value for key, value in result.items() if key != "runs"}
+    numbers["runs"] = runs
+    rows, needed = [], {}
+    for strategy in STRATEGIES:
+        mine = [run for run in runs if run["strategy"] == strategy]
+        labels = [labels_needed(run, "labels") for run in mine]
+        atoms = [labels_needed(run, "atoms") for run in mine]
+        needed[strategy] = float(np.mean(labels))
+        numbers[f"{strategy}/labels_needed"] = needed[strategy]
+        numbers[f"{strategy}/atoms_needed"] = float(np.mean(atoms))
+        reached = sum(run["within"] is not None for run in mine)
+        rows.append(
+            (
+                strategy,
+                f"{needed[strategy]:.1f}" if reached == len(mine) else f"> {needed[strategy]:.1f}",
+                " ".join(f"{n:.0f}" for n in labels),
+                f"{needed[strategy] / needed['random']:.2f}",
+                f"{(needed[strategy] - N_START) / max(needed['random'] - N_START, 1e-9):.2f}",
+                f"{np.mean(atoms):.0f}",
+                f"{np.mean([run['rmse'][-1] for run in mine]):.4f}",
+            )
+        )
+    columns = (
+        "strategy", "labels needed", "per seed", "of random's", "bought, of random's", "atoms needed",
+        "force RMSE at the end (eV/A)",
+    )  # fmt: skip
+    title = f"Labels until the force RMSE is within {WITHIN - 1:.0%} of that of the whole pool"
+    checks = tuple(
+        Check(f"{strategy}: labels needed, of random's", needed[strategy] / needed["random"], 0.5, "")
+        for strategy in ("variance", "pool-variance")
+    )
+    notes = (
+        f"pool {result['n_pool']} structures, start {N_START} random ones (counted as labels), "
+        f"{result['n_columns']} columns, {result['cpu_seconds'] / 60:.1f} min of processor time in all",
+        "force RMSE on the test file with the whole pool, per seed: "
+        + ", ".join(figure(value) for value in result["full_rmse"])
+        + " eV/A",
+        "the strategies end at "
+        + ", ".join(
+            f"{strategy} {max(run['labels'][-1] for run in runs if run['strategy'] == strategy)}"
+            for strategy in STRATEGIES
+        )
+        + " labels",
+        *_kinds_note(runs),
+    )
+    table = Table(title, columns, tuple(rows))
+    return Record("selection", quick, numbers, checks, (table,), notes)
+
+
+def _kinds_note(runs: list[dict[str, Any]]) -> list[str]:
+    notes = []
+    for strategy in STRATEGIES:
+        counts: Counter[str] = Counter()
+        for run in runs:
+            if run["strategy"] == strategy:
+                counts.update(run["bought_kinds"])
+        total = max(sum(counts.values()), 1)
+        shares = ", ".join(f"{kind} {count / total:.0%}" for kind, count in sorted(counts.items()))
+        notes.append(f"kinds among the first 20 bought by {strategy}: {shares}")
+    return notes
+
+
+def labels_needed(run: dict[str, Any], unit: str) -> float:
+    """Labels (or atoms) at which the curve first comes within the margin; its end where it does not."""
+    within = run["within"]
+    return float(run[unit][-1] if within is None else run[unit][within])
+
+
+def learning_curves(train: str, test: str, n_sparse: int, n_seeds: int, n_bought: int) -> dict[str, Any]:
+    """Curves of all strategies and seeds."""
+    started = time.process_time()
+    builder, pool, held_out = load_rows(train, test, n_sparse)
+    runs: list[dict[str, Any]] = []
+    full_rmse = []
+    for seed in range(n_seeds):
+        order = np.random.default_rng(seed).permutation(len(pool))
+        start, rest = order[:N_START].tolist(), order[N_START:].tolist()
+        whiten = learned_whitening(builder, [pool[i] for i in start])
+        whitened, tested = [whiten(s) for s in pool], [whiten(s) for s in held_out]
+        everything = curve(whitened, list(range(len(pool))), [len(pool)], tested)[0]
+        full_rmse.append(everything)
+        for strategy in STRATEGIES:
+            began = time.process_time()
+            n_wanted = n_bought if strategy in GREEDY else len(rest)
+            bought = buy(strategy, pool, whitened, start, rest, n_wanted, seed)
+            counts = list(range(N_START, N_START + len(bought) + 1, STEP))
+            rmse = curve(whitened, start + bought, counts, tested)
+            atoms = np.cumsum([pool[i].n_atoms for i in start + bought])
+            below = np.flatnonzero(np.array(rmse) <= WITHIN * everything)
+            runs.append(
+                {
+                    "strategy": strategy,
+                    "seed": seed,
+                    "labels": counts,
+                    "atoms": [int(atoms[n - 1]) for n in counts],
+                    "rmse": rmse,
+                    "within": int(below[0]) if len(below) else None,
+                    "bought_kinds": [pool[i].kind for i in bought[:20]],
+                    "cpu_seconds": time.process_time() - began,
+                }
+            )
+    return {
+        "n_pool": len(pool),
+        "n_columns": builder.n_columns,
+        "full_rmse": full_rmse,
+        "cpu_seconds": time.process_time() - started,
+        "runs": runs,
+    }
+
+
+def load_rows(train: str, test: str, n_sparse: int) -> tuple[Any, list[LabelledRows], list[LabelledRows]]:
+    """Rows of all structures over sparse points of the pool's environments, for which no label is needed."""
+    from castile.active.pool_features import structure_features
+    from castile.potentials.composition import Composition
+    from castile.potentials.defaults import resolve_settings
+    from castile.potentials.fit import _build_terms
+    from castile.potentials.settings import FitSettings, SoapSettings
+    from castile.potentials.stages import Stages
+    from castile.potentials.survey import take_survey
+    from castile.potentials.term_builder import build_core
+    from castile.potentials.training_rows import RowBuilder
+    from castile.structures import StructureSource
+
+    structures = list(StructureSource(train))
+    survey = take_survey(structures)
+    wanted = FitSettings(soap=(SoapSettings(n_sparse=n_sparse),))
+    settings = resolve_settings(wanted, survey, 3 * survey.n_atoms).settings
+    terms = _build_terms(structures, settings, survey, 1, Stages())
+    nothing = Composition(dict.fromkeys(survey.elements, 0.0), "none")
+    builder = RowBuilder(terms, nothing, build_core(settings.core, survey), settings)
+
+    def rows(structure: Any) -> LabelledRows:
+        mean = structure_features(structure, terms[-1], "structures")[0]
+        return LabelledRows(structure.config_type, len(structure.atoms), tuple(builder(structure)), mean)
+
+    return builder, [rows(s) for s in structures], [rows(s) for s in StructureSource(test)]
+
+
+def learned_whitening(builder: Any, start: list[LabelledRows]) -> Any:
+    """Noise, amplitudes and energy of the element from the labels of the start, as a whitening function."""
+    from castile.potentials.learning import learn
+    from castile.potentials.stages import Stages
+    from castile.potentials.training_rows import FactorSet
+
+    per_atom = float(np.mean([label.targets[0] / s.n_atoms for s in start for label in s.labels[:1]]))
+
+    def shifted(s: LabelledRows) -> list[Any]:
+        energy = s.labels[0]
+        return [replace(energy, targets=energy.targets - per_atom * s.n_atoms), *s.labels[1:]]
+
+    factors = FactorSet(builder.n_columns)
+    for s in start:
+        factors.add(shifted(s))
+    posterior = learn(builder, factors.factors(), Stages()).posterior
+    noise = dict(zip(posterior.kinds, posterior.sigmas, strict=True))
+
+    def features(rows: np.ndarray) -> np.ndarray:
+        result = np.empty_like(rows)
+        for prior, amplitude in zip(posterior.priors, posterior.amplitudes, strict=True):
+            half = solve_triangular(prior.lower, rows[:, prior.columns].T, lower=True)
+            result[:, prior.columns] = amplitude * half.T
+        return result
+
+    def whiten(s: LabelledRows) -> Whitened:
+        labels = {label.kind: label for label in shifted(s)}
+        phi = {kind: features(label.rows) for kind, label in labels.items()}
+        sigma = {kind: label.relative_sigmas * noise[kind] for kind, label in labels.items()}
+        return Whitened(
+            np.concatenate([phi[kind] / sigma[kind][:, None] for kind in labels]),
+            np.concatenate([labels[kind].targets / sigma[kind] for kind in labels]),
+            phi["forces"],
+            labels["forces"].targets,
+        )
+
+    return whiten
+
+
+def buy(
+    strategy: str,
+    pool: list[LabelledRows],
+    whitened: list[Whitened],
+    start: list[int],
+    rest: list[int],
+    n_wanted: int,
+    seed: int,
+) -> list[int]:
+    """Structures in the order in which a strategy asks for their labels."""
+    from castile.selection import farthest_points
+    from castile.selection.information import OwnInformation, PosteriorRoot, TargetVariance, greedy_blocks
+    from castile.selection.row_blocks import BlockFile, compress_block
+    from castile.selection.strata import strata_of, stratum_quotas
+
+    if strategy == "random":
+        return np.random.default_rng(1000 + seed).permutation(rest)[:n_wanted].tolist()
+    if strategy == "farthest":
+        features = np.array([s.features for s in pool])
+        return farthest_points(features, n_wanted, initial=start).tolist()
+    n_columns = whitened[0].block.shape[1]
+    root = PosteriorRoot.given(sum(whitened[i].block.T @ whitened[i].block for i in start))
+    criterion: Any = OwnInformation()
+    strata = quotas = None
+    if strategy == "pool-variance":
+        metric = sum(s.forces.T @ s.forces for s in whitened) / sum(len(s.forces) for s in whitened)
+        criterion = TargetVariance(root.matrix.T @ metric @ root.matrix)
+    elif strategy == "variance, stratified":
+        strata = strata_of([pool[i].kind for i in rest])[0]
+        quotas = stratum_quotas(np.bincount(strata), n_wanted)
+    with BlockFile(n_columns) as blocks:
+        for i in rest:
+            blocks.append(compress_block(whitened[i].block, 1e-3))
+        choice = greedy_blocks(blocks, n_wanted, criterion=criterion, root=root, strata=strata, quotas=quotas)
+    return [rest[i] for i in choice.indices]
+
+
+def curve(
+    whitened: list[Whitened], order: list[int], counts: list[int], tested: list[Whitened]
+) -> list[float]:
+    """Force RMSE (eV/A) on the test structures after the first n labels, for each n of ``counts``."""
+    n_columns = whitened[0].block.shape[1]
+    precision, overlap = np.eye(n_columns), np.zeros(n_columns)
+    forces = np.concatenate([s.forces for s in tested])
+    targets = np.concatenate([s.force_targets for s in tested])
+    errors, done = [], 0
+    for count in counts:
+        for i in order[done:count]:
+            precision += whitened[i].block.T @ whitened[i].block
+            overlap += whitened[i].block.T @ whitened[i].targets
+        done = count
+        weights = cho_solve(cho_factor(precision, lower=True), overlap)
+        errors.append(float(np.sqrt(np.mean((forces @ weights - targets) ** 2))))
+    return errors
+
+
+def draw(record: Record, path: Any) -> None:
+    """Draw the learning curves: mean over the seeds, and the band from the lowest to the highest."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from castile.report import style
+
+    runs = record.numbers["runs"]
+    colors = dict(
+        zip(STRATEGIES, mpl.colormaps["viridis"](np.linspace(0.0, 0.9, len(STRATEGIES))), strict=True)
+    )
+    with mpl.rc_context({**style.FIGURE_SETTINGS, "savefig.facecolor": "white", "axes.facecolor": "white"}):
+        drawing = Figure(figsize=(10.0, 4.0), layout="constrained")
+        for axes, unit in zip(drawing.subplots(1, 2, sharey=True), ("labels", "atoms"), strict=True):
+            for strategy in STRATEGIES:
+                mine = [run for run in runs if run["strategy"] == strategy]
+                errors = np.array([run["rmse"] for run in mine])
+                x = np.mean([run[unit] for run in mine], axis=0)
+                axes.plot(x, errors.mean(axis=0), color=colors[strategy], label=strategy)
+                axes.fill_between(
+                    x, errors.min(axis=0), errors.max(axis=0), color=colors[strategy], alpha=0.15, linewidth=0
+                )
+            limit = WITHIN * float(np.mean(record.numbers["full_rmse"]))
+            axes.axhline(limit, color=style.MUTED, linewidth=0.8)
+            last = max(run[unit][-1] for run in runs if run["strategy"] in GREEDY)
+            axes.set(
+                xlabel={"labels": "labelled structures", "atoms": "labelled atoms"}[unit],
+                xlim=(0, 1.6 * last),
+            )
+        first = drawing.axes[0]
+        first.set(ylabel="force RMSE on the test file (eV/Å)", yscale="log")
+        first.legend(fontsize=8.5)
+        drawing.savefig(path, dpi=130, metadata={"Software": None})

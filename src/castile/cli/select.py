@@ -1,0 +1,205 @@
+"""``castile select``: the structures of a pool that are worth a calculation."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from castile.cli.options import JsonFile
+
+if TYPE_CHECKING:
+    from castile.active.structure_selection import Selection
+    from castile.structures import StructureSource
+
+PRIOR_PANEL = "Without a model"
+WORK_PANEL = "Work"
+
+
+class Method(StrEnum):
+    """How to choose."""
+
+    variance = "variance"
+    pool_variance = "pool-variance"
+    farthest = "farthest"
+    cur = "cur"
+    kmeans = "kmeans"
+    random = "random"
+
+
+class What(StrEnum):
+    """What is chosen."""
+
+    structures = "structures"
+    atoms = "atoms"
+
+
+class Labels(StrEnum):
+    """What a calculation brings."""
+
+    all = "all"
+    energy = "energy"
+    forces = "forces"
+    both = "energy+forces"
+
+
+def select(
+    pool: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="POOL",
+            help="Structures to choose from, labelled or not: any file that ASE reads, several files, globs "
+            "in quotes, and slices such as 'pool.xyz@::10'.",
+        ),
+    ],
+    n_select: Annotated[int, typer.Option("--n", "-n", min=1, help="How many to choose.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="CHOSEN", help="File of structures to write (.xyz, ...)."),
+    ] = None,
+    indices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Also write positions in the pool, in order of choice."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Fitted model whose variance counts (.castile).")
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TRAIN", help="Structures that are known already; may be repeated."),
+    ] = None,
+    method: Annotated[Method, typer.Option(help="How to choose.")] = Method.variance,
+    what: Annotated[What, typer.Option(help="What to choose.")] = What.structures,
+    labels: Annotated[Labels, typer.Option(help="What a calculation brings.")] = Labels.all,
+    stratify: Annotated[
+        bool, typer.Option("--stratify", help="From each config_type in proportion, at least one of each.")
+    ] = False,
+    zeta: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="Exponent of the kernel.", rich_help_panel=PRIOR_PANEL),
+    ] = None,
+    cutoff: Annotated[
+        float | None, typer.Option(metavar="R", help="Radius, Å.", rich_help_panel=PRIOR_PANEL)
+    ] = None,
+    amplitude: Annotated[
+        float | None,
+        typer.Option(metavar="DELTA", help="Amplitude, eV per atom.", rich_help_panel=PRIOR_PANEL),
+    ] = None,
+    n_sparse: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="M",
+            help="Environments of the pool that carry the variance (default: 20 per choice, 500 to "
+            "2000; beside a model 10, 200 to 1000).",
+            rich_help_panel=WORK_PANEL,
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="For a temporary file (default: the system's).", rich_help_panel=WORK_PANEL
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of random choices.", rich_help_panel=WORK_PANEL)
+    ] = 0,
+    config_type_key: Annotated[str, typer.Option(metavar="KEY", help="Key of the kind of structure.")] = (
+        "config_type"
+    ),
+    json: JsonFile = None,
+) -> None:
+    """Choose the structures of POOL that are worth a calculation.
+
+    Greedy: each has the largest predictive variance given those already chosen, and so the largest expected
+    information. Needs no labels. Give -o, --indices or both.
+    """
+    from castile.errors import InputError
+    from castile.structures import LabelKeys, StructureSource
+
+    if output is None and indices is None:
+        raise InputError("nothing would be written: give -o CHOSEN.xyz, --indices FILE.json or both")
+    unused = LabelKeys(
+        energy="none", forces="none", stress="none", virial="none", config_type=config_type_key
+    )
+    source = StructureSource(pool, unused)
+    known = StructureSource(train, unused) if train else None
+    _keep_inputs(source, known, model, output, indices, json)
+    import castile
+    from castile.active.selection_file import check_selection_file, write_selection
+    from castile.active.structure_selection import PriorChoices, select_structures
+    from castile.cli.output import remark, step_progress, write_json
+
+    if output is not None:
+        check_selection_file(output)
+    potential = None if model is None else castile.load(model)
+    with step_progress() as progress:
+        chosen = select_structures(
+            source, n_select, model=potential, train=known, method=method.value, what=what.value,
+            labels=labels.value, stratify=stratify, prior=PriorChoices(zeta, cutoff, amplitude, n_sparse),
+            seed=seed, folder=scratch, progress=progress,
+        )  # fmt: skip
+    _print_selection(chosen, n_select)
+    if output is not None:
+        written = write_selection(output, source, chosen)
+        remark(f"{written} structures: {output}")
+    if indices is not None:
+        write_json(indices, chosen.indices_dict())
+        remark(f"Positions in the pool: {indices}")
+    if json is not None:
+        write_json(json, chosen.to_json_dict())
+
+
+def _keep_inputs(
+    pool: StructureSource,
+    train: StructureSource | None,
+    model: Path | None,
+    output: Path | None,
+    indices: Path | None,
+    json: Path | None,
+) -> None:
+    """Refuse outputs that are inputs, or each other."""
+    from castile.errors import InputError
+
+    outputs = [path for path in (output, indices, json) if path is not None]
+    for path in outputs:
+        pool.refuse_as_output(path)
+        if train is not None:
+            train.refuse_as_output(path)
+        if model is not None and path.exists() and model.exists() and path.samefile(model):
+            raise InputError(f"{path}: is also read, and writing it would replace the model; name another")
+    names = [path.resolve() for path in outputs]
+    if len(set(names)) < len(names):
+        raise InputError("-o, --indices and --json name the same file; give each its own")
+
+
+def _print_selection(chosen: Selection, wanted: int) -> None:
+    from collections import Counter
+
+    from castile.cli.output import print_table, remark
+    from castile.evaluation.tables import Table
+
+    pool = f"of {chosen.n_pool} structures ({chosen.n_pool_atoms} atoms)"
+    rows = tuple(
+        (kind or "(none)", str(count)) for kind, count in sorted(Counter(chosen.config_types).items())
+    )
+    print_table(
+        Table(("config_type", "chosen"), rows, f"{len(chosen)} {chosen.what} chosen by {chosen.method}")
+    )
+    if len(chosen) < wanted:
+        remark(f"Only {len(chosen)} of {wanted}: no more, or only duplicates of those chosen, {pool}.")
+    if chosen.values is not None and len(chosen):
+        first, last = chosen.values[0], chosen.values[-1]
+        remark(f"Worth of the first {first:.3g} {chosen.unit}, of the last {last:.3g} {chosen.unit}, {pool}.")
+    if chosen.deviation_before is not None and chosen.deviation_after is not None:
+        remark(
+            f"Mean predictive deviation over the pool: {chosen.deviation_before:.3g} {chosen.deviation_unit} "
+            f"before, {chosen.deviation_after:.3g} {chosen.deviation_unit} after."
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(no_args_is_help=True)(select)

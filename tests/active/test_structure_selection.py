@@ -1,0 +1,219 @@
+"""Selection from pools against dense Gaussian processes, and what all methods promise."""
+
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.io import read, write
+
+import castile
+from castile.active.pool_features import structure_features
+from castile.active.pool_prior import DEFAULT_AMPLITUDE, default_soap
+from castile.active.pool_process import DEFAULT_NOISE
+from castile.active.selection_file import write_selection
+from castile.active.structure_selection import METHODS, PriorChoices, select_structures
+from castile.errors import InputError
+from castile.structures import StructureSource
+from potentials.examples import alloy_set, copper_set, labelled
+from potentials.test_dense_oracle import AMPLITUDE, ENERGY_NOISE, FORCE_NOISE, OPTIONS, ZETA, Functionals
+
+PRIOR = PriorChoices(n_sparse=30, cutoff=4.0)
+
+
+def clusters(n: int, seed: int = 11, spread: float = 0.25) -> list[Atoms]:
+    rng = np.random.default_rng(seed)
+    grid = 2.5 * np.array([[x, y, z] for x in range(2) for y in range(2) for z in range(2)], dtype=float)
+    return [labelled(Atoms("Cu8", grid + rng.uniform(-spread, spread, grid.shape))) for _ in range(n)]
+
+
+def small_gap(n_sparse: int) -> castile.GAP:
+    """The model of the dense oracle, with too few sparse points to be exact."""
+    settings = {
+        "soap": [{"radial_scaling": "none", "cutoff_function": "smooth"}],
+        "jitter": 1e-12,
+        "use_stress": False,
+    }
+    return castile.GAP(
+        settings, **OPTIONS, zeta=ZETA, n_sparse=n_sparse, amplitude=AMPLITUDE, radial_basis="gto",
+        pair=False, core=False, composition={"Cu": 0.0}, energy_noise=ENERGY_NOISE, force_noise=FORCE_NOISE,
+        threads=1,
+    )  # fmt: skip
+
+
+def dense_covariance(structures: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of all energies and forces in units of their noise, and the structure of each."""
+    soap = castile.SOAP(**OPTIONS, cutoff_function="smooth", species=["Cu"], threads=1)
+    functionals = [Functionals(atoms, soap) for atoms in structures]
+    K = np.block([[a.covariance(b) for b in functionals] for a in functionals])
+    noise = np.concatenate(
+        [np.append(ENERGY_NOISE * np.sqrt(len(a)), np.full(3 * len(a), FORCE_NOISE)) for a in structures]
+    )
+    owner = np.repeat(np.arange(len(structures)), [1 + 3 * len(a) for a in structures])
+    return K / np.outer(noise, noise), owner
+
+
+def information(K: np.ndarray, rows: np.ndarray) -> float:
+    return 0.5 * float(np.linalg.slogdet(np.eye(len(rows)) + K[np.ix_(rows, rows)])[1])
+
+
+def dense_greedy(K: np.ndarray, owner: np.ndarray, known: list[int], n: int) -> tuple[list[int], list[float]]:
+    chosen, gains = list(known), []
+    for _ in range(n):
+        before = information(K, np.flatnonzero(np.isin(owner, chosen)))
+        worth = [
+            -np.inf if i in chosen else information(K, np.flatnonzero(np.isin(owner, [*chosen, i]))) - before
+            for i in range(owner[-1] + 1)
+        ]
+        chosen.append(int(np.argmax(worth)))
+        gains.append(max(worth))
+    return chosen[len(known) :], gains
+
+
+def test_choice_beside_training_data_is_that_of_the_exact_process() -> None:
+    """Sparse points of the model and points of the pool span the kernel together: nothing is approximate."""
+    train, pool = clusters(3), clusters(8, seed=5, spread=0.4)
+    gap = small_gap(6).fit(train)
+    K, owner = dense_covariance([*train, *pool])
+    expected, gains = dense_greedy(K, owner, [0, 1, 2], 5)
+    chosen = select_structures(
+        pool, 5, model=gap, train=train, prior=PriorChoices(n_sparse=64), labels="energy+forces", threads=1
+    )
+    assert (chosen.structures + 3).tolist() == expected
+    np.testing.assert_allclose(chosen.values, gains, rtol=1e-4)
+
+
+def test_choice_from_the_posterior_of_a_model_that_spans_the_kernel() -> None:
+    train, pool = clusters(3), clusters(8, seed=5)
+    gap = small_gap(24).fit(train)
+    K, owner = dense_covariance([*train, *pool])
+    expected, gains = dense_greedy(K, owner, [0, 1, 2], 4)
+    chosen = select_structures(
+        pool, 4, model=gap, prior=PriorChoices(n_sparse=0), labels="energy+forces", threads=1
+    )
+    assert (chosen.structures + 3).tolist() == expected
+    np.testing.assert_allclose(chosen.values, gains, rtol=1e-3)
+
+
+def test_what_sparse_points_cannot_express_still_counts() -> None:
+    """The odd structure is unlike all sparse points: without points of the pool it looks harmless."""
+    train = copper_set(6)
+    gap = castile.GAP(n_sparse=8, n_max=4, l_max=3, cutoff=4.0, pair=False, core=False).fit(train)
+    dimer = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]])
+    pool = [*copper_set(6), dimer]
+    with_points, without = (
+        select_structures(pool, 1, model=gap, labels="energy", prior=PriorChoices(n_sparse=n)).values[0]
+        for n in (20, 0)
+    )
+    assert with_points > without
+    chosen = select_structures(pool, 1, model=gap, labels="energy", prior=PriorChoices(n_sparse=20))
+    assert chosen.structures.tolist() == [6]
+
+
+def test_atoms_of_a_prior_are_the_pivots_of_the_kernel() -> None:
+    pool = copper_set(4)
+    choices = PriorChoices(n_sparse=16, zeta=3.0, cutoff=4.0)
+    term, _ = default_soap(StructureSource(pool), choices)
+    spectra = np.concatenate([structure_features(s, term, "atoms") for s in StructureSource(pool)])[:, :-1]
+    K = DEFAULT_AMPLITUDE**2 * (spectra.astype(float) @ spectra.T.astype(float)) ** 3.0
+    chosen = select_structures(pool, 6, what="atoms", prior=choices)
+    assert chosen.atoms is not None
+    found = (4 * chosen.structures + chosen.atoms).tolist()
+    expected = found[:1]  # of equal variances at the start any is the largest
+    for _ in range(5):
+        A = K[np.ix_(expected, expected)] + DEFAULT_NOISE["energy"] ** 2 * np.eye(len(expected))
+        rest = np.diagonal(K) - np.einsum("ij,ji->i", K[:, expected], np.linalg.solve(A, K[expected]))
+        rest[expected] = -np.inf
+        expected.append(int(np.argmax(rest)))
+    assert found == expected
+
+
+@pytest.mark.parametrize("what", ["structures", "atoms"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_deterministic_and_never_repeats(method: str, what: str) -> None:
+    pool = [*alloy_set(6), bulk("Cu"), bulk("Au", cubic=True)]
+    first, second = (
+        select_structures(pool, 5, method=method, what=what, prior=PRIOR, seed=3) for _ in range(2)
+    )
+    assert len(first) == 5
+    assert first.structures.tolist() == second.structures.tolist()
+    atoms = np.zeros(5, dtype=int) if first.atoms is None else first.atoms
+    assert len(set(zip(first.structures.tolist(), atoms.tolist(), strict=True))) == 5
+    sizes = np.array([len(a) for a in pool])
+    assert np.all(atoms < sizes[first.structures])
+    assert first.n_pool_atoms == sizes.sum()
+    assert (first.deviation_before is not None) == (method == "pool-variance")
+    if first.deviation_before is not None:
+        assert first.deviation_after < first.deviation_before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_strata_get_their_share(method: str) -> None:
+    pool = copper_set(9)
+    for k, atoms in enumerate(pool):
+        atoms.info["config_type"] = ("md", "md", "bulk")[k % 3]
+    chosen = select_structures(pool, 6, method=method, stratify=True, prior=PRIOR)
+    assert sorted(chosen.config_types) == ["bulk"] * 2 + ["md"] * 4
+
+
+@pytest.mark.parametrize("method", ["variance", "farthest", "cur"])
+def test_what_is_known_is_not_chosen_again(method: str) -> None:
+    """The pool repeats the training structures, and has one that is new."""
+    known = copper_set(4)
+    pool = [*known, labelled(bulk("Cu", "fcc", a=4.3, cubic=True))]
+    chosen = select_structures(pool, 1, method=method, train=known, prior=PRIOR)
+    assert chosen.structures.tolist() == [4]
+
+
+def test_labels_of_the_pool_do_not_matter() -> None:
+    pool = copper_set(6)
+    bare = [Atoms(a.symbols, a.positions, cell=a.cell, pbc=a.pbc) for a in pool]
+    one, other = (select_structures(p, 4, prior=PRIOR).structures.tolist() for p in (pool, bare))
+    assert one == other
+
+
+def test_file_has_the_chosen_in_order_with_their_data(tmp_path) -> None:
+    pool = copper_set(5)
+    write(tmp_path / "pool.xyz", pool)
+    source = StructureSource(tmp_path / "pool.xyz")
+    chosen = select_structures(source, 3, prior=PRIOR)
+    assert write_selection(tmp_path / "out.xyz", source, chosen) == 3
+    found = read(tmp_path / "out.xyz", ":")
+    for rank, (atoms, position) in enumerate(zip(found, chosen.structures, strict=True)):
+        np.testing.assert_allclose(atoms.positions, pool[position].positions, atol=1e-7)
+        assert atoms.get_potential_energy() == pytest.approx(pool[position].get_potential_energy())
+        assert atoms.info["selection_rank"] == rank
+    with pytest.raises(InputError, match="is also read"):
+        write_selection(tmp_path / "pool.xyz", source, chosen)
+    with pytest.raises(InputError, match="suffix"):
+        write_selection(tmp_path / "out.nothing", source, chosen)
+    picked = select_structures(source, 4, what="atoms", prior=PRIOR)
+    write_selection(tmp_path / "atoms.xyz", source, picked)
+    marked = [a.arrays["selection_rank"] for a in read(tmp_path / "atoms.xyz", ":")]
+    assert sorted(np.concatenate(marked)[np.concatenate(marked) >= 0]) == [0, 1, 2, 3]
+    assert json.dumps(picked.indices_dict())
+
+
+def test_more_than_the_pool_has() -> None:
+    assert sorted(select_structures(copper_set(3), 10, prior=PRIOR).structures) == [0, 1, 2]
+
+
+def test_bad_input_is_named() -> None:
+    pool, gap = copper_set(3), small_gap(6).fit(clusters(2))
+    with pytest.raises(InputError, match="n = 0"):
+        select_structures(pool, 0)
+    with pytest.raises(InputError, match="method = 'best'"):
+        select_structures(pool, 1, method="best")
+    with pytest.raises(InputError, match=r"zeta = 3 and a model"):
+        select_structures(pool, 1, model=gap, prior=PriorChoices(zeta=3.0))
+    with pytest.raises(InputError, match="holds Au"):
+        select_structures([bulk("Au")], 1, model=gap)
+    with pytest.raises(InputError, match="holds Au"):
+        select_structures(pool, 1, train=[bulk("Au")], prior=PRIOR)
+    with pytest.raises(InputError, match="holds Au"):
+        select_structures(pool, 1, train=[bulk("Au")], prior=PRIOR, method="farthest")
+    with pytest.raises(castile.errors.NotFittedError):
+        select_structures(pool, 1, model=castile.GAP())
+    with pytest.raises(InputError, match="is no folder"):
+        select_structures(pool, 1, folder="nowhere")
