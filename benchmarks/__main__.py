@@ -13,6 +13,8 @@ from benchmarks import accuracy as accuracy_runs
 from benchmarks import fit_cost, pages
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
+from benchmarks.learning import PARTS as LEARNING_PARTS
+from benchmarks.learning import learning as run_learning
 from benchmarks.machine import busy_note, describe_machine
 from benchmarks.nve import nve as run_nve
 from benchmarks.peers import PeerMissing
@@ -48,6 +50,7 @@ COMMANDS = (
     "accuracy si-published",
     "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys",
     "nve", "selection",
+    *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
 
@@ -186,6 +189,18 @@ def fit_memory(json: Json = None, quick: Quick = False, threads: Threads = None)
 def fit_ratio(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """A fit beside QUIP's gap_fit."""
     _finish(_named(fit_cost.fit_ratio(quick, thread_count(threads))), json)
+
+
+@app.command("learning")
+def learning(
+    part: Annotated[str, typer.Argument(help=", ".join(LEARNING_PARTS))],
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Active learning: calls saved on the fly; campaigns that are killed or whose oracle fails."""
+    if part not in LEARNING_PARTS:
+        raise typer.BadParameter(f"{part!r}: give one of {', '.join(LEARNING_PARTS)}")
+    _finish(_named(run_learning(part, quick)), json)
 
 
 @app.command("smoke")

@@ -34,6 +34,8 @@ class Check:
         """In words; a missed target says by how much."""
         if self.passed:
             return "reached"
+        if self.target == 0:
+            return "missed"
         return f"missed by {abs(self.value - self.target) / abs(self.target):.0%}"
 
 

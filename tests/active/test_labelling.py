@@ -270,3 +270,19 @@ def test_k_points_and_pseudopotentials(tmp_path: Path) -> None:
     slab = bulk("Si", a=5.43, cubic=True)
     slab.set_cell([5.43, 5.43, 20.0])
     assert k_points(slab, 0.3) == (4, 4, 1)
+
+
+def test_pyscf_forces_are_derivatives_of_the_energy(tmp_path: Path) -> None:
+    pytest.importorskip("pyscf", reason="pyscf is missing: pip install pyscf")
+    oracle = OracleSettings(preset="pyscf", options={"basis": "sto-3g", "xc": "lda,vwn"})
+    water = molecule("H2O")
+    result = label_structure(LabelTask(str(tmp_path / "job"), water, oracle))
+    assert result.status == "converged", result.reason
+    energies = []
+    for step in (-0.01, 0.01):
+        moved = water.copy()
+        moved.positions[0, 2] += step
+        energies.append(label_structure(LabelTask(str(tmp_path / f"job{step}"), moved, oracle)).energy)
+    assert abs(-(energies[1] - energies[0]) / 0.02 - result.forces[0][2]) < 2e-3
+    stuck = other(oracle, options=oracle.options | {"max_cycle": 1})
+    assert label_structure(LabelTask(str(tmp_path / "stuck"), water, stuck)).status == "unconverged"

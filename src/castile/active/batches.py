@@ -12,7 +12,7 @@ from castile.selection import farthest_points
 
 COMPETITORS = 5
 """Candidates with the largest deviations that compete for each place."""
-REMAINING = 0.1
+REMAINING = 0.01
 """A structure whose variance, given those already chosen, falls below this part of it is a near-duplicate."""
 
 
