@@ -11,7 +11,13 @@ from pathlib import Path
 from benchmarks.isolation import ROOT
 from benchmarks.records import Record, Table, figure, read_record
 
-PAGES = ("README.md", "docs/performance.md", "docs/accuracy.md", "docs/active-learning.md", "docs/selection.md")
+PAGES = (
+    "README.md",
+    "docs/performance.md",
+    "docs/accuracy.md",
+    "docs/active-learning.md",
+    "docs/selection.md",
+)
 RESULTS = ROOT / "benchmarks" / "results"
 SUMMARY = "accuracy"
 _NOTHING = "No run is stored yet.\n"
