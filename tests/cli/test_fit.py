@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 import castile
 from castile.cli.main import app
+from castile.demo.data import silicon_file
 from castile.potentials.settings import FitSettings
 from evaluation.emt_model import labelled_copper
 
@@ -226,3 +227,25 @@ def test_every_option_is_on_the_page() -> None:
             option = parameter.opts[0]
             if option.startswith("--"):
                 assert f"`{option}" in text, f"{name} {option}"
+
+
+def test_memory_is_a_cap_that_a_real_fit_keeps(tmp_path: Path) -> None:
+    """In a process of its own: the peak of this one is that of all tests."""
+    cap = 0.45
+    options = ["--n-sparse", "1500", "--n-max", "5", "--l-max", "3", "--memory", str(cap), "--threads", "1"]
+    arguments = [
+        "fit",
+        str(silicon_file("silicon_train.xyz")),
+        "-o",
+        "m.castile",
+        "--json",
+        "m.json",
+        *options,
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "castile.cli.main", *arguments], cwd=tmp_path, check=True, capture_output=True
+    )
+    numbers = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
+    assert 50 < numbers["amplitude/soap/14_n_sparse"] < 1500
+    assert 0.1 < numbers["peak_memory_gb"] <= cap
+    assert numbers["estimated_memory_gb"] <= cap

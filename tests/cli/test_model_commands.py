@@ -1,6 +1,7 @@
 """``castile evaluate``, ``predict`` and ``info`` with a real model: each is one call of the API."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,38 @@ def test_a_damaged_model_file_is_one_message(tmp_path: Path, copper_model: Path,
         assert result.exit_code == 1
         assert "broken.castile" in result.stderr
         assert "Traceback" not in result.output
+
+
+def test_md_stops_when_the_temperature_runs_away(
+    copper_model: Path, copper_data: Path, tmp_path: Path
+) -> None:
+    result = invoke(
+        "md", copper_model, f"{copper_data}@0", "-o", tmp_path / "hot.xyz", "--repeat", 2, 2, 2,
+        "--steps", 300, "--time-step", 60, "--temperature", 500, "--temperature-limit", 2000,
+        "--contact-fraction", 0,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert re.search(r"temperature is \d+ K, above the limit of 2000 K", result.stderr)
+    assert "Traceback" not in result.output
+    assert len(read(tmp_path / "hot.failed.xyz", ":")) >= 1
+
+
+def test_workers_of_predict_and_describe(copper_model: Path, copper_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed (group distributed)")
+    for command in (["predict", str(copper_model)], ["describe"]):
+        for suffix, workers in ((".alone", []), (".spread", ["--workers", "1"])):
+            output = tmp_path / f"out{suffix}.{'xyz' if command[0] == 'predict' else 'csv'}"
+            result = invoke(*command, copper_data, "-o", output, *workers)
+            assert result.exit_code == 0, result.output
+        assert output.read_bytes() == Path(str(output).replace("spread", "alone")).read_bytes()
+
+
+@pytest.mark.parametrize("workers", ["0", "many", "absent.toml", "grid:3"])
+def test_workers_that_are_nothing_are_one_message(
+    copper_model: Path, copper_data: Path, tmp_path: Path, workers: str
+) -> None:
+    result = invoke("predict", copper_model, copper_data, "-o", tmp_path / "out.xyz", "--workers", workers)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("castile: ")
+    assert workers in result.stderr
+    assert list(tmp_path.iterdir()) == []

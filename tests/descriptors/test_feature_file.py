@@ -9,7 +9,9 @@ from ase.build import bulk, molecule
 
 from castile.descriptors.feature_file import write_features
 from castile.descriptors.rdf import RadialDistribution
+from castile.descriptors.soap import SOAP
 from castile.errors import InputError
+from castile.execution.task_pool import open_task_pool
 
 STRUCTURES = [molecule("H2O"), bulk("Cu", cubic=True), molecule("CH3CH2OH")]
 
@@ -63,3 +65,25 @@ def test_an_unknown_species_names_the_structure_and_leaves_no_file(tmp_path) -> 
 def test_impossible_files(tmp_path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_features(RadialDistribution(), STRUCTURES, tmp_path / name)
+
+
+def test_workers_write_the_same_file(tmp_path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed (group distributed)")
+    structures = [*STRUCTURES * 40, bulk("Cu").repeat(3)]
+    soap = SOAP(cutoff=3.0, n_max=3, l_max=2)
+    alone = write_features(soap, structures, tmp_path / "alone.npz")
+    seen: list[int] = []
+    with open_task_pool(1) as pool:
+        written = write_features(
+            soap, structures, tmp_path / "spread.npz", workers=pool, progress=seen.append
+        )
+        with pytest.raises(InputError, match="structure 1: element He"):
+            write_features(
+                soap, [molecule("H2O"), Atoms("He")], tmp_path / "bad.npz", workers=pool, fitted=True
+            )
+    assert written.n_rows == alone.n_rows
+    assert seen == list(range(1, len(structures) + 1))
+    with np.load(tmp_path / "alone.npz") as expected, np.load(tmp_path / "spread.npz") as found:
+        assert expected.files == found.files
+        for name in expected.files:
+            np.testing.assert_array_equal(found[name], expected[name])

@@ -1,5 +1,7 @@
 """Predictions in files: what is written, what is kept, what an interruption leaves."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -7,6 +9,8 @@ from ase.io import read, write
 
 from castile.errors import InputError
 from castile.evaluation import write_predictions
+from castile.execution.task_pool import TaskPool, open_task_pool
+from castile.structures import StructureSource
 from evaluation.emt_model import EMTModel, labelled_copper
 
 
@@ -85,3 +89,58 @@ def test_the_data_are_never_replaced_by_their_predictions(tmp_path, name: str) -
     with pytest.raises(InputError, match="is also read"):
         write_predictions(EMTModel(), f"{read_from}@::2", written)
     assert data.read_bytes() == before == partial.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[TaskPool]:
+    pytest.importorskip("distributed", reason="Dask is not installed (group distributed)")
+    with open_task_pool(2) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out.xyz.gz", "out.traj"])
+def test_workers_write_what_this_process_writes(tmp_path, workers: TaskPool, name: str) -> None:
+    write(tmp_path / "data.xyz", labelled_copper(150))
+    seen: list[int] = []
+    alone, spread = tmp_path / f"alone-{name}", tmp_path / f"spread-{name}"
+    write_predictions(EMTModel(), tmp_path / "data.xyz", alone)
+    count = write_predictions(
+        EMTModel(), tmp_path / "data.xyz", spread, workers=workers, progress=seen.append
+    )
+    assert count == 150
+    assert seen == list(range(1, 151))
+    if name == "out.xyz":
+        assert spread.read_text() == alone.read_text()
+    for found, expected in zip(read(spread, ":"), read(alone, ":"), strict=True):
+        np.testing.assert_array_equal(found.positions, expected.positions)
+        np.testing.assert_array_equal(found.get_forces(), expected.get_forces())
+
+
+@pytest.mark.parametrize("fault", ["an element", "a frame"])
+def test_what_workers_did_before_a_bad_structure_is_kept(tmp_path, workers: TaskPool, fault: str) -> None:
+    frames = labelled_copper(100)
+    if fault == "an element":
+        frames[70].symbols[0] = "Fe"
+    write(tmp_path / "data.xyz", frames)
+    if fault == "a frame":
+        text = (tmp_path / "data.xyz").read_text()
+        head = f"{frames[70].positions[0, 0]:.8f}"
+        assert text.count(head) == 1
+        (tmp_path / "data.xyz").write_text(text.replace(head, "somewhere"))
+    with pytest.raises(InputError, match=r"data.xyz\[70\]: ") as raised:
+        write_predictions(EMTModel(), tmp_path / "data.xyz", tmp_path / "out.xyz", workers=workers)
+    assert "The 70 structures before are kept" in raised.value.__notes__[0]
+    assert len(read(tmp_path / "out.partial.xyz", ":")) == 70
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz"])
+def test_the_number_of_structures_is_estimated_while_they_stream(tmp_path, suffix: str) -> None:
+    path = tmp_path / f"data.xyz{suffix}"
+    write(path, labelled_copper(400))
+    source = StructureSource([path, path])
+    estimates = [source.expected_length() for _ in source]
+    assert estimates[-1] == pytest.approx(800, rel=0.1)
+    if not suffix:
+        assert estimates[200] == pytest.approx(800, rel=0.1)
+    assert source.expected_length() == 800
+    assert StructureSource(f"{path}@::4").expected_length() == 100

@@ -98,11 +98,18 @@ def _n_atoms(structure: UnreadStructure) -> int:
 
 
 def _predict_batch(model: Predictor, form: Form, batch: Batch[UnreadStructure]) -> _Frames:
-    """Read, predict and form a batch."""
+    """Read, predict and form a batch; what comes before a structure that cannot be read is predicted, too."""
+    structures: list[LabelledStructure] = []
     frames: list[Any] = []
+    failure: CastileError | None = None
     try:
-        for frame in _frames(model, (unread.read() for unread in batch.items), form):
+        for unread in batch.items:
+            structures.append(unread.read())
+    except CastileError as error:
+        failure = error
+    try:
+        for frame in _frames(model, structures, form):
             frames.append(frame)
     except CastileError as error:
-        return _Frames(tuple(frames), error)
-    return _Frames(tuple(frames), None)
+        failure = error
+    return _Frames(tuple(frames), failure)
