@@ -131,3 +131,37 @@ def _worker_processes() -> list[int]:
 
     oracles = [pid for pid, name in names.items() if b"oracle_process" in name and is_mine(pid)]
     return [parents[pid] for pid in oracles if parents[pid] != os.getpid()]
+
+
+def test_ctrl_c_writes_the_state_and_the_next_start_goes_on(
+    tmp_path: Path, children_can_be_interrupted: None
+) -> None:
+    path = write_campaign(
+        tmp_path, delay=0.1, stop="force_error = 1e-5\nmax_calculations = 9\nmax_cycles = 1"
+    )
+    process = start(path)
+    while not accepted_labels(tmp_path / "campaign"):
+        assert process.poll() is None, (tmp_path / "output.txt").read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130, (tmp_path / "output.txt").read_text()
+    assert "interrupted" in (tmp_path / "output.txt").read_text()
+    status = campaign_status(tmp_path / "campaign")
+    assert status.counts[State.RUNNING] == 0
+    assert status.outlook.startswith("not running")
+    outcome = run_campaign(path)
+    assert outcome.reason.startswith("budget spent")
+    check_ledger(tmp_path / "campaign", tmp_path / "executions.log")
+
+
+def test_a_campaign_on_a_server(tmp_path: Path, postgres: str) -> None:
+    path = write_campaign(
+        tmp_path,
+        head=f'store = "{postgres}"',
+        stop="force_error = 1e-5\nmax_calculations = 8\nmax_cycles = 1",
+    )
+    outcome = run_campaign(path)
+    assert outcome.reason.startswith("budget spent")
+    status = campaign_status(outcome.directory)
+    assert status.counts[State.ACCEPTED] == 8 == len(status.versions[-1].ids)
+    assert not (tmp_path / "campaign" / "store.db").exists()

@@ -1,6 +1,7 @@
 """Selection from pools against dense Gaussian processes, and what all methods promise."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -193,6 +194,21 @@ def test_file_has_the_chosen_in_order_with_their_data(tmp_path) -> None:
     marked = [a.arrays["selection_rank"] for a in read(tmp_path / "atoms.xyz", ":")]
     assert sorted(np.concatenate(marked)[np.concatenate(marked) >= 0]) == [0, 1, 2, 3]
     assert json.dumps(picked.indices_dict())
+
+
+@pytest.mark.parametrize("method", ["variance", "farthest"])
+def test_memory_does_not_grow_with_the_pool(method: str, tmp_path) -> None:
+    """A pool five times as large takes its rows and features from the disk, not from the memory."""
+    write(tmp_path / "pool.xyz", copper_set(30))
+    peaks = []
+    select_structures(f"{tmp_path / 'pool.xyz'}@:2", 2, method=method, prior=PRIOR, threads=1)
+    for pool in (f"{tmp_path / 'pool.xyz'}@:6", tmp_path / "pool.xyz"):
+        source = StructureSource(pool)
+        tracemalloc.start()
+        select_structures(source, 2, method=method, prior=PRIOR, threads=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 200_000
 
 
 def test_more_than_the_pool_has() -> None:
