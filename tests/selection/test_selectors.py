@@ -5,6 +5,7 @@ import pytest
 
 from castile.errors import InputError
 from castile.selection import SELECTORS, cur_points, farthest_points, kmeans_points, random_points
+from castile.selection.streamed_cur import streamed_cur_points
 
 ALL = sorted(SELECTORS)
 
@@ -144,6 +145,19 @@ def test_cur_is_the_greedy_orthogonal_choice():
         U = U - np.outer(U @ direction, direction)
     np.testing.assert_array_equal(cur_points(features, 8), expected)
     np.testing.assert_array_equal(cur_points(features, 5, initial=expected[:3]), expected[3:])
+
+
+@pytest.mark.parametrize("initial", [(), (3, 70, 250)])
+def test_cur_in_a_stream_is_cur(initial, tmp_path):
+    """The first round of both is the same; in single precision from a file, and beyond it no duplicates."""
+    features = soap_like(300, 25).astype(np.float32)
+    features.tofile(tmp_path / "features")
+    mapped = np.memmap(tmp_path / "features", dtype=np.float32, mode="r", shape=features.shape)
+    expected = cur_points(features, 15, initial=initial)
+    np.testing.assert_array_equal(streamed_cur_points(mapped, 15, initial=initial), expected)
+    many = streamed_cur_points(mapped, 100, initial=initial)
+    assert len(set(many.tolist()) | set(initial)) == 100 + len(initial)
+    np.testing.assert_array_equal(many[:15], expected)
 
 
 def test_cur_spans_the_space():

@@ -18,14 +18,17 @@ from castile.potentials.environment import Environment
 from castile.potentials.gap import GAP
 from castile.potentials.soap_functionals import full_spectra
 from castile.potentials.soap_term import SoapTerm
-from castile.selection import SELECTORS
+from castile.selection import SELECTORS, Selector
 from castile.selection.strata import stratum_quotas
 from castile.selection.stratified import stratified_points
+from castile.selection.streamed_cur import streamed_cur_points
 from castile.structures.labels import LabelledStructure
 from castile.structures.readers import StructureSource
 
 Report = Callable[[str, int, int | None], None]
 Features = NDArray[np.float32]
+
+_SELECTORS: dict[str, Selector] = SELECTORS | {"cur": streamed_cur_points}
 
 
 def choose_by_features(
@@ -60,14 +63,12 @@ def choose_by_features(
         file.flush()
         width = term.engine.n_features + (len(term.elements) if what == "atoms" else 0)
         features: Features = np.memmap(file, dtype=np.float32, mode="r", shape=(n_rows, width))
-        known = np.arange(n_known)
+        known, select = np.arange(n_known), _SELECTORS[method]
         if stratify:
             strata = np.concatenate([np.full(n_known, -1), index.strata(what)])
-            chosen = stratified_points(
-                SELECTORS[method], features, n_select, strata, seed=seed, initial=known
-            )
+            chosen = stratified_points(select, features, n_select, strata, seed=seed, initial=known)
         else:
-            chosen = SELECTORS[method](features, n_select, seed=seed, initial=known)
+            chosen = select(features, n_select, seed=seed, initial=known)
         report("choosing", len(chosen), len(chosen))
         del features
     return index.selection(method, what, chosen - n_known)

@@ -105,9 +105,11 @@ def make_pool(features: ArrayLike, n_select: int, initial: Sequence[int] | Index
         raise InputError(f"features have shape {array.shape}: there is nothing to select from")
     if n_select < 0:
         raise InputError(f"n_select is {n_select}; give 0 or more")
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        raise InputError(f"features of row {int(np.argmin(finite))} are not finite: check its structure")
+    for first in range(0, len(array), ROW_CHUNK):
+        finite = np.isfinite(array[first : first + ROW_CHUNK]).all(axis=1)
+        if not finite.all():
+            row = first + int(np.argmin(finite))
+            raise InputError(f"features of row {row} are not finite: check its structure")
     chosen = np.asarray(initial, dtype=np.int64).reshape(-1)
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(array)):
         raise InputError(f"initial indices {chosen.min()}..{chosen.max()} are outside 0..{len(array) - 1}")
