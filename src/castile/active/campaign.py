@@ -247,7 +247,7 @@ class _Campaign:
         predicted = predicted_error([frame.mean_square for frame in fresh]) if fresh else math.nan
         enough = len(fresh) >= stop.min_fresh and predicted <= stop.force_error
         verified = None
-        if enough and stop.n_verified:
+        if enough and stop.n_verified and self._left():
             verified = self._verify(fresh)
             if self.interrupted:
                 return
@@ -267,7 +267,7 @@ class _Campaign:
     def _verify(self, fresh: list[FreshFrame]) -> float | None:
         """Label some explored structures; return the error of the model before it learned them."""
         generator = np.random.default_rng([self.settings.seed, 31, self.state.cycle])
-        number = min(self.settings.stop.n_verified, len(fresh), max(self._left(), 1))
+        number = min(self.settings.stop.n_verified, len(fresh), self._left())
         chosen = generator.permutation(len(fresh))[:number]
         candidates = [
             Candidate(f"verification/cycle {self.state.cycle}/{k}", fresh[index].atoms, 0.0)

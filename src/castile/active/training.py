@@ -157,19 +157,20 @@ class ModelHistory:
             return "fit"
         return "relearn" if last.updates + 1 >= self._refit.relearn_every else "update"
 
-    def _fit(self, labels: Sequence[Atoms]) -> GAP:
-        gap = GAP(self._settings, allow_missing=MAY_BE_MISSING, threads=self._threads)
+    def _fit(self, labels: Sequence[Atoms], settings: FitSettings | None = None) -> GAP:
+        gap = GAP(settings or self._settings, allow_missing=MAY_BE_MISSING, threads=self._threads)
         return gap.fit(list(labels))
 
     def _first(self, labels: Sequence[Atoms]) -> tuple[GAP, list[Surprise]]:
         """Fit, and compare each of three parts of the labels with a fit to the other two."""
         gap = self._fit(labels)
         surprises: list[Surprise] = []
+        plain = self._settings.model_copy(update={"calibrate": False})  # raw variances are compared
         if len(labels) >= FOLDS:
             for fold in range(FOLDS):
                 rest = [atoms for k, atoms in enumerate(labels) if k % FOLDS != fold]
                 try:
-                    partial = Surrogate(self._fit(rest), RAW.forces, 0)
+                    partial = Surrogate(self._fit(rest, plain), RAW.forces, 0)
                     surprises += [partial.surprise_of(atoms) for atoms in labels[fold::FOLDS]]
                 except CastileError:
                     continue  # the rest lacks an element, or is too little for a fit
