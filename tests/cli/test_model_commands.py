@@ -25,7 +25,7 @@ def test_evaluate_prints_and_writes_what_the_api_returns(
     result = invoke("evaluate", copper_model, copper_data, "--json", numbers_file, "--report", report)
     assert result.exit_code == 0, result.output
     numbers = json.loads(numbers_file.read_text())
-    expected = castile.evaluate(castile.load(copper_model), copper_data).to_json_dict()
+    expected = castile.evaluate(castile.load(copper_model), copper_data, uncertainty="auto").to_json_dict()
     assert numbers.keys() == expected.keys()
     for key in numbers.keys() - {"prediction_seconds"}:
         assert numbers[key] == pytest.approx(expected[key]), key
@@ -37,7 +37,7 @@ def test_evaluate_prints_and_writes_what_the_api_returns(
 def test_every_key_of_the_json_is_documented(copper_model: Path, copper_data: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "commands" / "evaluate.md"
     text = page.read_text(encoding="utf-8")
-    keys = castile.evaluate(castile.load(copper_model), copper_data).to_json_dict()
+    keys = castile.evaluate(castile.load(copper_model), copper_data, uncertainty="auto").to_json_dict()
     for key in keys:
         if not key.startswith(("config/", "element/")):
             assert f"`{key}`" in text, key

@@ -12,6 +12,7 @@ from castile.cli.options import (
     AllowMissing,
     ConfigTypeKey,
     DataFiles,
+    Deviations,
     EnergyKey,
     ForcesKey,
     JsonFile,
@@ -21,6 +22,9 @@ from castile.cli.options import (
     StressKey,
     VirialKey,
 )
+
+
+EXACT_ATOMS = 4000
 
 
 def evaluate(
@@ -37,12 +41,28 @@ def evaluate(
     config_type_key: ConfigTypeKey = "config_type",
     allow_missing: AllowMissing = None,
     precision: PrecisionOption = Precision.double,
+    uncertainty: Annotated[
+        Deviations,
+        typer.Option(
+            help="Standard deviations to hold against the errors: committee (posterior samples), exact (slow), "
+            "auto (exact for up to 4000 atoms in structures of at most 64, else committee), or none.",
+        ),
+    ] = Deviations.auto,
 ) -> None:
-    """Errors of MODEL on the labelled structures of DATA, in all and by kind of structure."""
+    """Errors of MODEL on the labelled structures of DATA, in all and by kind of structure.
+
+    Standard deviations are held against the errors: coverage of 68 and 95 % intervals, miscalibration, ranks.
+    """
     import castile
     from castile.cli.output import counted, print_table, remark, write_json
     from castile.evaluation import evaluate as evaluate_model
-    from castile.evaluation.tables import config_type_table, element_table, error_table, worst_tables
+    from castile.evaluation.tables import (
+        config_type_table,
+        deviation_table,
+        element_table,
+        error_table,
+        worst_tables,
+    )
     from castile.structures import StructureSource, check_census, take_census
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
@@ -50,8 +70,14 @@ def evaluate(
     source = StructureSource(data, keys)
     census = take_census(source)
     check_census(census, allow_missing or ())
+    method = None if uncertainty is Deviations.none else uncertainty.value
+    if uncertainty is Deviations.auto and census.n_atoms > EXACT_ATOMS:
+        method = Deviations.committee.value
+    if method is not None and not potential.has_uncertainty:
+        remark("castile: the model was imported and has no distribution of weights: no standard deviations")
+        method = None
     with counted("evaluating", census.n_structures) as progress:
-        evaluation = evaluate_model(potential, source, progress=progress)
+        evaluation = evaluate_model(potential, source, progress=progress, uncertainty=method)
     print_table(error_table(evaluation))
     if evaluation.by_config_type:
         print_table(config_type_table(evaluation))
@@ -59,6 +85,8 @@ def evaluate(
         print_table(element_table(evaluation))
     for table in worst_tables(evaluation):
         print_table(table)
+    if evaluation.deviations is not None:
+        print_table(deviation_table(evaluation.deviations))
     if json is not None:
         write_json(json, evaluation.to_json_dict())
     if report is not None:

@@ -28,6 +28,15 @@ class Precision(StrEnum):
     single = "single"
 
 
+class Deviations(StrEnum):
+    """How standard deviations are computed."""
+
+    committee = "committee"
+    exact = "exact"
+    auto = "auto"
+    none = "none"
+
+
 class RadialBasis(StrEnum):
     """Radial functions."""
 

@@ -1,5 +1,6 @@
 """Errors of a model on labelled data, and predictions written to files."""
 
+from castile.evaluation.deviations import DeviationReport, DeviationStatistics, deviation_statistics
 from castile.evaluation.errors import Evaluation, GroupErrors, StructureError
 from castile.evaluation.evaluate import evaluate
 from castile.evaluation.prediction_file import write_predictions
@@ -8,6 +9,8 @@ from castile.evaluation.sampling import ParityReservoir, ParitySample
 from castile.evaluation.statistics import ErrorAccumulator, ErrorStatistics
 
 __all__ = [
+    "DeviationReport",
+    "DeviationStatistics",
     "ErrorAccumulator",
     "ErrorStatistics",
     "Evaluation",
@@ -17,6 +20,7 @@ __all__ = [
     "PredictedValues",
     "Predictor",
     "StructureError",
+    "deviation_statistics",
     "evaluate",
     "predict_stream",
     "write_predictions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from castile.evaluation.deviations import DeviationReport, report_numbers
 from castile.evaluation.sampling import ParitySample
 from castile.evaluation.statistics import ErrorStatistics
 
@@ -58,6 +59,7 @@ class Evaluation:
         worst_energies: structures with the largest absolute energy errors, eV/atom, largest first.
         worst_forces: structures with the largest error of any force component, eV/Angstrom, largest first.
         prediction_seconds: wall time of reading and predicting.
+        deviations: standard deviations against the errors, where they were asked for.
 
     """
 
@@ -70,6 +72,7 @@ class Evaluation:
     worst_energies: tuple[StructureError, ...]
     worst_forces: tuple[StructureError, ...]
     prediction_seconds: float
+    deviations: DeviationReport | None = None
 
     @property
     def n_structures(self) -> int:
@@ -90,6 +93,8 @@ class Evaluation:
             numbers[f"element/{element}/n_force_components"] = statistics.n
             numbers[f"element/{element}/force_rmse_ev_per_angstrom"] = statistics.rmse
             numbers[f"element/{element}/force_mae_ev_per_angstrom"] = statistics.mae
+        if self.deviations is not None:
+            numbers.update(report_numbers(self.deviations))
         numbers["prediction_seconds"] = self.prediction_seconds
         return numbers
 

@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.errors import InputError
+from castile.evaluation.deviation_collector import (
+    DeviationCollector,
+    UncertainPredictor,
+    UncertainValues,
+)
 from castile.evaluation.errors import UNNAMED_CONFIG_TYPE, Evaluation, GroupErrors, StructureError
 from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
 from castile.evaluation.sampling import ParityReservoir
@@ -29,6 +34,7 @@ def evaluate(
     progress: Progress | None = None,
     sample_size: int = 4000,
     seed: int = 0,
+    uncertainty: str | None = None,
 ) -> Evaluation:
     """Compare predictions with labels.
 
@@ -41,6 +47,8 @@ def evaluate(
         progress: called with the number of structures done after each structure.
         sample_size: largest number of points kept per parity plot.
         seed: seed of the sample for the parity plots.
+        uncertainty: "committee", "exact" or "auto": also compare standard deviations with the errors; needs a
+            model with ``predict_many_with_uncertainty``.
 
     Raises:
         InputError: no structure, no label at all, or a structure that the model cannot predict.
@@ -48,7 +56,8 @@ def evaluate(
     """
     collector = _Collector(sample_size, seed)
     started = perf_counter()
-    for structure, predicted in predict_stream(model, as_source(structures, keys)):
+    predictor = model if uncertainty is None else UncertainPredictor(model, uncertainty)  # type: ignore[arg-type]
+    for structure, predicted in predict_stream(predictor, as_source(structures, keys)):
         collector.add(structure, predicted)
         collector.seconds = perf_counter() - started
         if progress is not None:
@@ -91,9 +100,12 @@ class _Collector:
         self.stress_sample = ParityReservoir(sample_size, seed)
         self.worst_energies = _Worst()
         self.worst_forces = _Worst()
+        self.deviations = DeviationCollector()
         self.seconds = 0.0
 
     def add(self, structure: LabelledStructure, predicted: PredictedValues) -> None:
+        if isinstance(predicted, UncertainValues):
+            self.deviations.add(structure, predicted.deviations)
         n_atoms = len(structure.atoms)
         group = self.groups.setdefault(structure.config_type, _Group())
         for target in (self.overall, group):
@@ -158,6 +170,7 @@ class _Collector:
             worst_energies=self.worst_energies.largest_first(),
             worst_forces=self.worst_forces.largest_first(),
             prediction_seconds=self.seconds,
+            deviations=self.deviations.report(),
         )
 
 

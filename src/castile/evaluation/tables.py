@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from castile.evaluation.deviations import DeviationReport
 from castile.evaluation.errors import GPA_PER_EV_PER_CUBIC_ANGSTROM, Evaluation, GroupErrors, StructureError
 from castile.evaluation.statistics import ErrorStatistics
 
@@ -149,6 +151,40 @@ def worst_tables(evaluation: Evaluation) -> tuple[Table, ...]:
         title = "Largest errors of a force component"
         tables.append(_worst_table(evaluation.worst_forces, 1.0, "error (eV/Å)", title))
     return tuple(tables)
+
+
+def deviation_table(report: DeviationReport) -> Table:
+    """One row per kind of label: how well standard deviations predict the errors."""
+    kinds = (
+        ("energy", "meV/atom", 1000.0, report.energy),
+        ("force component", "eV/Å", 1.0, report.force),
+        ("stress component", "GPa", GPA_PER_EV_PER_CUBIC_ANGSTROM, report.stress),
+    )
+    rows = tuple(
+        (
+            name,
+            unit,
+            format_number(found.n),
+            f"{100 * found.coverage_68:.1f} %",
+            f"{100 * found.coverage_95:.1f} %",
+            f"{found.miscalibration_area:.3f}",
+            format_number(found.rms_deviation * scale),
+            format_number(found.crps * scale),
+            format_number(found.nll + math.log(scale)),
+            ABSENT if found.spearman is None else f"{found.spearman:.3f}",
+        )
+        for name, unit, scale, found in kinds
+        if found is not None
+    )
+    columns = (
+        "label", "unit", "number", "68 % interval", "95 % interval", "miscal. area", "rms deviation", "CRPS",
+        "NLL", "Spearman",
+    )  # fmt: skip
+    norm = report.force_norm_spearman
+    ranks = "" if norm is None else f" Rank correlation of force deviation and error per atom: {norm:.3f}."
+    grade = f"{format_number(report.mean_grade)}, largest {format_number(report.max_grade)}"
+    note = f"Extrapolation grade of the atoms: mean {grade}.{ranks} Deviations: {report.meaning}."
+    return Table(columns, rows, "Standard deviations against errors", note)
 
 
 def _worst_table(worst: tuple[StructureError, ...], scale: float, heading: str, title: str) -> Table:

@@ -18,7 +18,7 @@ from castile.potentials.pair_term import PairTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.regression import Posterior
 
-POSTERIOR_SAMPLES, RESIDUAL_SAMPLES = 36, 12
+POSTERIOR_SAMPLES, RESIDUAL_SAMPLES = 32, 8
 """Samples of per-atom energies: a standard deviation from n samples has a relative error of 1 / sqrt(2 n)."""
 FORCE_SAMPLES = 8
 ENERGY_PRODUCTS, FORCE_PRODUCTS = 4, 16
@@ -63,7 +63,7 @@ class Committee:
         seed: int = 0,
     ) -> "Committee":
         """Draw the samples."""
-        numbers = (POSTERIOR_SAMPLES, RESIDUAL_SAMPLES, ENERGY_PRODUCTS)
+        numbers = (max(POSTERIOR_SAMPLES, n_members), RESIDUAL_SAMPLES, ENERGY_PRODUCTS)
         energy = draw_samples(terms, posterior, *numbers, seed)
         force = draw_samples(terms, posterior, n_members, n_members, FORCE_PRODUCTS, seed + 1)
         a, b = calibration.forces.posterior, calibration.forces.residual
@@ -73,7 +73,7 @@ class Committee:
             if isinstance(of_energies, SoapSamples):
                 assert isinstance(entry.term, SoapTerm)
                 assert isinstance(of_forces, SoapSamples)
-                kept.append(energy_samples(entry.term, of_energies))
+                kept.append(energy_samples(entry.term, of_energies, n_members))
                 functions.append(member_functions(entry.term, of_forces, a, b))
             else:
                 assert not isinstance(of_forces, SoapSamples)
@@ -87,7 +87,11 @@ class Committee:
         """Return the mean's response and the samples' differences from it (without composition and core)."""
         n_members = self.n_members if with_forces else 0
         response = CommitteeResponse.zeros(
-            environment.n_atoms, POSTERIOR_SAMPLES, RESIDUAL_SAMPLES, n_members
+            environment.n_atoms,
+            max(POSTERIOR_SAMPLES, self.n_members),
+            RESIDUAL_SAMPLES,
+            self.n_members,
+            n_members,
         )
         parts = zip(self.terms, self.weights, self.energy_samples, self.functions, strict=True)
         for entry, weights, samples, functions in parts:
@@ -104,24 +108,25 @@ class Committee:
 
 
 @dataclass(frozen=True)
-class SampledDeviations:
-    """Deviations from a committee, calibrated; without a volume ``stress`` is None."""
+class SampledEnergy:
+    """Calibrated deviations of total and per-atom energies (eV), and the raw variances of the latter."""
 
     energy: float
     energies: Array
-    forces: Array | None
+    parts: VarianceParts
+
+
+@dataclass(frozen=True)
+class SampledForces:
+    """Calibrated deviations of forces and stress; ``spread`` is that of the members' forces alone."""
+
+    forces: Array
     stress: Array | None
-    grade: Array
+    spread: Array
 
 
-def sampled_deviations(
-    committee: Committee, response: CommitteeResponse, prior: Array, volume: float | None
-) -> SampledDeviations:
-    """Return deviations from the spread of the samples around the mean of the posterior.
-
-    The members with forces contain the posterior and the residual part with the weights of the calibration
-    of forces. Where an environment is unknown (grade near 1) the residual part counts in full; the factor is
-    that of the energy of the atom.
+def sampled_energies(committee: Committee, response: CommitteeResponse, prior: Array) -> SampledEnergy:
+    """Return deviations of the energies from the spread of the samples around the mean of the posterior.
 
     Parameters
     ----------
@@ -129,40 +134,41 @@ def sampled_deviations(
     response : CommitteeResponse
     prior : ndarray, shape (n_atoms,)
         Prior variances of the per-atom energies, eV^2.
-    volume : float or None
-        A^3.
     """
-    calibration = committee.calibration
-    n_atoms = len(prior)
+    kind = committee.calibration.energy
     residual = _mean_square(response.residual) + response.lost
-    energies = VarianceParts(_mean_square(response.posterior), residual, prior)
+    parts = VarianceParts(_mean_square(response.posterior), residual, prior)
     total = VarianceParts(
-        _mean_square(response.posterior.sum(axis=0)[None]),
+        _mean_square(response.total[None]),
         _mean_square(response.residual.sum(axis=0)[None]) + np.sum(np.sqrt(response.lost)) ** 2,
         np.array([0.0]),
     )
-    share = energies.share
-    mean_share = np.array([float(np.sum(share * energies.residual) / max(energies.residual.sum(), 1e-300))])
-    energy = calibration.energy.deviations(total, np.sqrt(n_atoms), mean_share)[0]
-    forces = stress = None
-    if response.members:
-        kind = calibration.forces
-        near = kind.posterior**2 * energies.posterior + kind.residual**2 * energies.residual
-        far = kind.posterior**2 * energies.posterior + kind.weight(share) * energies.residual
-        growth = np.sqrt(far / np.maximum(near, 1e-300))
-        spread = np.sqrt(np.mean([member.forces**2 for member in response.members], axis=0))
-        forces = np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2)
-        if volume is not None:
-            spread = np.sqrt(np.mean([m.virial**2 for m in response.members], axis=0))[VOIGT] / volume
-            ratio = calibration.stress.posterior / kind.posterior
-            stress = np.sqrt((spread * ratio * growth.max()) ** 2 + calibration.stress.floor**2)
-    return SampledDeviations(
-        float(energy),
-        calibration.energy.deviations(energies),
-        forces,
-        stress,
-        np.sqrt(share),
-    )
+    weighted = float(np.sum(parts.share * residual) / max(residual.sum(), 1e-300))
+    energy = kind.deviations(total, np.sqrt(len(prior)), np.array([weighted]))
+    return SampledEnergy(float(energy[0]), kind.deviations(parts), parts)
+
+
+def sampled_deviations(
+    committee: Committee, response: CommitteeResponse, parts: VarianceParts, volume: float | None
+) -> SampledForces:
+    """Return deviations of forces and stress from the spread of the members around the mean.
+
+    The members contain the posterior and the residual part with the weights of the calibration of forces.
+    Where an environment is unknown (grade near 1) the residual part counts in full; the factor is that of the
+    energy of the atom, whose variances are ``parts``.
+    """
+    calibration = committee.calibration
+    kind = calibration.forces
+    near = kind.posterior**2 * parts.posterior + kind.residual**2 * parts.residual
+    far = kind.posterior**2 * parts.posterior + kind.weight(parts.share) * parts.residual
+    growth = np.sqrt(far / np.maximum(near, 1e-300))
+    spread = np.sqrt(np.mean([member.forces**2 for member in response.members], axis=0))
+    stress = None
+    if volume is not None:
+        virial = np.sqrt(np.mean([member.virial[VOIGT] ** 2 for member in response.members], axis=0))
+        ratio = calibration.stress.posterior / kind.posterior
+        stress = np.sqrt((virial / volume * ratio * growth.max()) ** 2 + calibration.stress.floor**2)
+    return SampledForces(np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2), stress, spread)
 
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -173,4 +179,4 @@ def _mean_square(samples: Array) -> Array:
     return np.asarray(np.mean(np.square(samples), axis=1))
 
 
-__all__ = ["Committee", "SampledDeviations", "sampled_deviations"]
+__all__ = ["Committee", "SampledEnergy", "SampledForces", "sampled_deviations", "sampled_energies"]

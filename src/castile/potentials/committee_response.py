@@ -36,6 +36,8 @@ class CommitteeResponse:
         The same of what the sparse points leave open, eV.
     lost : ndarray, shape (n_atoms,)
         Prior variance that the samples do not contain, eV^2.
+    total : ndarray, shape (n_total,)
+        Sampled differences of the total energy: posterior of the weights, eV.
     members : tuple of Response
         Differences of the members with forces.
     """
@@ -44,16 +46,20 @@ class CommitteeResponse:
     posterior: Array
     residual: Array
     lost: Array
+    total: Array
     members: tuple[Response, ...]
 
     @classmethod
-    def zeros(cls, n_atoms: int, n_posterior: int, n_residual: int, n_members: int) -> "CommitteeResponse":
+    def zeros(
+        cls, n_atoms: int, n_posterior: int, n_residual: int, n_total: int, n_members: int
+    ) -> "CommitteeResponse":
         """Return an empty sum."""
         return cls(
             Response.zeros(n_atoms),
             np.zeros((n_atoms, n_posterior)),
             np.zeros((n_atoms, n_residual)),
             np.zeros(n_atoms),
+            np.zeros(n_total),
             tuple(Response.zeros(n_atoms) for _ in range(n_members)),
         )
 
@@ -136,6 +142,7 @@ def _add_piece(
     response.posterior[atoms] += result.sampled.posterior
     response.residual[atoms] += result.sampled.residual
     response.lost[atoms] += result.sampled.lost
+    response.total += result.sampled.total
     first, last = term.engine.pair_range(ordered, piece.begin, piece.end)
     centers = ordered.center_atoms[ordered.center[first:last]]
     targets = (response.mean, *response.members)
@@ -192,4 +199,5 @@ class PairCommittee:
         )
         n_posterior = response.posterior.shape[1]
         response.posterior += found[:, :n_posterior]
+        response.total += found[:, : len(response.total)].sum(axis=0)
         response.residual += found[:, n_posterior:]

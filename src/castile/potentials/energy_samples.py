@@ -27,8 +27,12 @@ class SampledEnergies:
         eV.
     lost : ndarray, shape (n_atoms,)
         Prior variance that no sample contains, eV^2.
+    total : ndarray, shape (n_total,)
+        Sums of the first posterior samples over the atoms, in double precision: in a crystal, errors of
+        rounding and projection add up.
     """
 
+    total: Array
     posterior: NDArray[np.floating]
     residual: NDArray[np.floating]
     lost: Array
@@ -58,24 +62,27 @@ class KernelEnergySamples:
         Index in ``samples`` of each element.
     paths : tuple of PolynomialPaths
         Of each element.
+    n_total : int
+        Samples of the total energy.
     """
 
     samples: SoapSamples
     zeta: float
     elements: tuple[int, ...]
     paths: tuple[PolynomialPaths, ...]
+    n_total: int
 
     @classmethod
-    def of(cls, term: SoapTerm, samples: SoapSamples) -> "KernelEnergySamples":
+    def of(cls, term: SoapTerm, samples: SoapSamples, n_total: int) -> "KernelEnergySamples":
         """Return the samples of a term."""
-        return cls(samples, term.zeta, tuple(range(len(term.elements))), samples.paths)
+        return cls(samples, term.zeta, tuple(range(len(term.elements))), samples.paths, n_total)
 
     def restricted(self, present: tuple[int, ...], features: NDArray[np.int64]) -> "KernelEnergySamples":
         """Return the samples for structures of the elements ``present``."""
         if len(present) == len(self.elements):
             return self
         paths = tuple(self.paths[e].restricted(features) for e in present)
-        return KernelEnergySamples(self.samples, self.zeta, present, paths)
+        return KernelEnergySamples(self.samples, self.zeta, present, paths, self.n_total)
 
     def values(
         self, element: int, spectra: NDArray[np.floating], points: Array, columns: slice
@@ -87,28 +94,32 @@ class KernelEnergySamples:
         residual = open_kernel @ self.samples.residual[columns]
         amplitude = self.samples.amplitudes[self.elements[element]]
         residual += amplitude * self.paths[element].values(spectra)
-        return SampledEnergies(kernel @ self.samples.posterior[columns], residual, np.zeros(len(dots)))
+        posterior = kernel @ self.samples.posterior[columns]
+        total = posterior[:, : self.n_total].sum(axis=0)
+        return SampledEnergies(total, posterior, residual, np.zeros(len(dots)))
 
 
 @dataclass(frozen=True)
 class QuadraticEnergySamples:
     """Samples for zeta = 2 as quadratic forms on principal axes, in single precision.
 
-    ``samples`` of each element hold the posterior samples first, then the residual ones.
+    ``samples`` of each element hold the posterior samples first, then the residual ones; ``forms`` of each
+    element are the first posterior samples in full, (n_total, n_features, n_features).
     """
 
     samples: tuple[QuadraticSamples, ...]
+    forms: tuple[Array, ...]
     amplitudes: Array
     n_posterior: int
 
     @classmethod
-    def of(cls, term: SoapTerm, samples: SoapSamples) -> "QuadraticEnergySamples":
+    def of(cls, term: SoapTerm, samples: SoapSamples, n_total: int) -> "QuadraticEnergySamples":
         """Return the samples of a term.
 
         On the projected sparse points they have the values that the samples of the full space have on the
         sparse points: those evaluated at the projections would be off by as much as the projection drops.
         """
-        found, generator = [], np.random.default_rng(0)
+        found, forms, generator = [], [], np.random.default_rng(0)
         for element, amplitude in enumerate(samples.amplitudes):
             points, columns, paths = term.points(element), term.columns(element), samples.paths[element]
             basis = QuadraticBasis.of(points)
@@ -122,32 +133,37 @@ class QuadraticEnergySamples:
                 path = PolynomialPaths(paths.directions[:, s : s + 1])
                 residual[:, s] += basis.form(0.5 * quadratic_form(nothing, np.zeros(0), path, amplitude))
             found.append(basis.samples(np.hstack([posterior, residual]), points))
-        return cls(tuple(found), samples.amplitudes, samples.posterior.shape[1])
+            first = samples.posterior[columns, :n_total].T
+            forms.append(np.stack([(points.T * weights) @ points for weights in first]))
+        return cls(tuple(found), tuple(forms), samples.amplitudes, samples.posterior.shape[1])
 
     def restricted(self, present: tuple[int, ...], features: NDArray[np.int64]) -> "QuadraticEnergySamples":
         """Return the samples for structures of the elements ``present``."""
         if len(present) == len(self.samples):
             return self
         samples = tuple(self.samples[e].restricted(features) for e in present)
-        return QuadraticEnergySamples(samples, self.amplitudes[list(present)], self.n_posterior)
+        forms = tuple(self.forms[e][:, features[:, None], features] for e in present)
+        return QuadraticEnergySamples(samples, forms, self.amplitudes[list(present)], self.n_posterior)
 
     def values(
         self, element: int, spectra: NDArray[np.floating], points: Array, columns: slice
     ) -> SampledEnergies:
         """Return the sampled energies."""
         values, lost = self.samples[element].values(spectra)
+        forms = self.forms[element]
         return SampledEnergies(
+            forms.reshape(len(forms), -1) @ (spectra.T @ spectra).ravel(),
             values[:, : self.n_posterior],
             values[:, self.n_posterior :],
             self.amplitudes[element] ** 2 * lost,
         )
 
 
-def energy_samples(term: SoapTerm, samples: SoapSamples) -> EnergySamples:
-    """Return the samples in the cheaper form."""
+def energy_samples(term: SoapTerm, samples: SoapSamples, n_total: int) -> EnergySamples:
+    """Return the samples in the cheaper form; the first ``n_total`` are for total energies."""
     if forms_pay(term) and min(term.counts) > 1:
-        return QuadraticEnergySamples.of(term, samples)
-    return KernelEnergySamples.of(term, samples)
+        return QuadraticEnergySamples.of(term, samples, n_total)
+    return KernelEnergySamples.of(term, samples, n_total)
 
 
 def _power(dots: Array, zeta: float) -> Array:

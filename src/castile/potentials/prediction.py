@@ -52,6 +52,8 @@ class UncertainPrediction:
         "exact" or "committee".
     meaning : str
         What the deviations contain, in words.
+    forces_fixed : ndarray of bool, shape (n_atoms, 3)
+        Components that symmetry makes zero whatever the model: their errors say nothing about deviations.
     """
 
     prediction: Prediction
@@ -62,8 +64,33 @@ class UncertainPrediction:
     extrapolation_grade: Array
     method: str
     meaning: str
+    forces_fixed: NDArray[np.bool_]
 
     @property
     def force_deviation(self) -> float:
         """Largest norm of the deviation of the force on an atom, eV/A."""
         return float(np.sqrt(np.max(np.sum(self.forces_std**2, axis=1))))
+
+
+@dataclass(frozen=True)
+class EnergyDeviations:
+    """A prediction with the standard deviations of its energies only, which cost less than all.
+
+    Attributes
+    ----------
+    prediction : Prediction
+    energy_std : float
+        Of the total energy, eV.
+    energies_std : ndarray, shape (n_atoms,)
+        Of the per-atom energies, eV.
+    extrapolation_grade : ndarray, shape (n_atoms,)
+        As in :class:`UncertainPrediction`.
+    meaning : str
+        What the deviations contain, in words.
+    """
+
+    prediction: Prediction
+    energy_std: float
+    energies_std: Array
+    extrapolation_grade: Array
+    meaning: str

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.potentials.calculator import CastileCalculator
-from castile.potentials.prediction import UncertainPrediction
+from castile.potentials.prediction import EnergyDeviations, UncertainPrediction
 from castile.potentials.sampled_potential import sampled_potentials
 from castile.potentials.uncertainty import UncertaintyModel
 
@@ -45,6 +45,14 @@ class UncertaintyMethods:
         """The model with the distribution of its weights."""
         raise NotImplementedError
 
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether the model knows the distribution of its weights; imported ones do not."""
+        try:
+            return self.uncertainty is not None
+        except InputError:
+            return False
+
     def predict_with_uncertainty(
         self, atoms: Atoms, *, method: str = "committee", n_samples: int | None = None
     ) -> UncertainPrediction:
@@ -71,6 +79,13 @@ class UncertaintyMethods:
                 "predict_many_with_uncertainty takes several"
             )
         return self.uncertainty.predict(atoms, method, self.threads, n_samples=n_samples)
+
+    def predict_with_energy_deviations(self, atoms: Atoms) -> EnergyDeviations:
+        """Return a prediction with standard deviations of total and per-atom energies.
+
+        At most as much again as :meth:`castile.GAP.predict`.
+        """
+        return self.uncertainty.energy_deviations(atoms, self.threads)
 
     def predict_many_with_uncertainty(
         self, structures: Iterable[Atoms], *, method: str = "auto", n_samples: int | None = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from castile.errors import InputError
 from castile.execution.threads import limit_blas, thread_count
 from castile.potentials.calibration import RAW, Calibration, VarianceParts
-from castile.potentials.committee import Committee, sampled_deviations
+from castile.potentials.committee import Committee, sampled_deviations, sampled_energies
 from castile.potentials.environment import Environment, Response
 from castile.potentials.exact_variance import (
     StructureVariances,
@@ -21,11 +21,13 @@ from castile.potentials.exact_variance import (
 )
 from castile.potentials.model import _VOIGT, PotentialModel, _check_distances, _environment
 from castile.potentials.pair_functionals import dense_term, pair_atom_rows, pair_prior_features
-from castile.potentials.prediction import Prediction, UncertainPrediction
+from castile.potentials.prediction import EnergyDeviations, Prediction, UncertainPrediction
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.training_rows import trainable_terms
 from castile.regression import Posterior
 
+FIXED_BELOW = 1e-5
+"""Raw deviations below this (eV/A) are those of components that symmetry makes zero, and rounding."""
 EXACT, COMMITTEE, AUTO = "exact", "committee", "auto"
 METHODS = (COMMITTEE, EXACT, AUTO)
 MOST_EXACT_ATOMS = 64
@@ -93,6 +95,8 @@ class UncertaintyModel:
         """
         if method not in METHODS:
             raise InputError(f"method = {method!r}: give one of {', '.join(METHODS)}")
+        if n_samples is not None and n_samples < 2:
+            raise InputError(f"n_samples = {n_samples}: a spread needs at least 2")
         if method == AUTO:
             method = EXACT if len(atoms) <= MOST_EXACT_ATOMS else COMMITTEE
         if method == EXACT:
@@ -145,6 +149,7 @@ class UncertaintyModel:
             np.sqrt(variances.energies.share),
             EXACT,
             self.meaning,
+            _fixed(np.sqrt(variances.forces.posterior + variances.forces.residual)).reshape(-1, 3),
         )
 
     def committee(self, n_samples: int | None = None) -> Committee:
@@ -156,6 +161,19 @@ class UncertaintyModel:
             drawn[n_samples] = Committee.build(self.terms, weights, self.posterior, self.calibration, **more)
         return drawn[n_samples]
 
+    def energy_deviations(
+        self, atoms: Atoms, threads: int | None = None, name: str = "structure"
+    ) -> EnergyDeviations:
+        """Return a prediction with the deviations of total and per-atom energies only, from samples."""
+        environment = self._environment(atoms, name)
+        committee = self.committee()
+        response = committee.respond(environment, thread_count(threads), with_forces=False)
+        prediction = self._complete(environment, response.mean, name)
+        found = sampled_energies(committee, response, self._atom_priors(environment))
+        return EnergyDeviations(
+            prediction, found.energy, found.energies, np.sqrt(found.parts.share), self.meaning
+        )
+
     def _sampled(
         self, atoms: Atoms, threads: int | None, name: str, n_samples: int | None
     ) -> UncertainPrediction:
@@ -163,18 +181,18 @@ class UncertaintyModel:
         committee = self.committee(n_samples)
         response = committee.respond(environment, thread_count(threads))
         prediction = self._complete(environment, response.mean, name)
-        prior = self._atom_priors(environment)
-        deviations = sampled_deviations(committee, response, prior, environment.volume)
-        assert deviations.forces is not None
+        energy = sampled_energies(committee, response, self._atom_priors(environment))
+        forces = sampled_deviations(committee, response, energy.parts, environment.volume)
         return UncertainPrediction(
             prediction,
-            deviations.energy,
-            deviations.energies,
-            deviations.forces,
-            deviations.stress,
-            deviations.grade,
+            energy.energy,
+            energy.energies,
+            forces.forces,
+            forces.stress,
+            np.sqrt(energy.parts.share),
             COMMITTEE,
             self.meaning,
+            _fixed(forces.spread),
         )
 
     def _complete(self, environment: Environment, response: Response, name: str) -> Prediction:
@@ -206,3 +224,8 @@ class UncertaintyModel:
                     features = pair_prior_features(dense, rows, entry.amplitudes)
                     variances += np.einsum("if,if->i", features, features)
         return variances
+
+
+def _fixed(spread: Array) -> NDArray[np.bool_]:
+    """Whether forces with these raw deviations are zero by symmetry."""
+    return np.asarray(spread < FIXED_BELOW)

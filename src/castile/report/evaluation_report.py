@@ -8,6 +8,7 @@ from pathlib import Path
 
 from castile.evaluation import Evaluation
 from castile.report.page import write_html_report
+from castile.report.reliability import uncertainty_section
 from castile.report.sections import accuracy_section, accuracy_tiles
 
 
@@ -18,9 +19,12 @@ def write_evaluation_report(
     data = ", ".join(data_names)
     subtitle = f"{evaluation.n_structures:,} structures, {evaluation.n_atoms:,} atoms: {data}"
     speed = f"Reading and predicting took {evaluation.prediction_seconds:.3g} s."
+    sections = [accuracy_section(evaluation, lead="Predicted values against the labels of the data.")]
+    if evaluation.deviations is not None:
+        sections.append(uncertainty_section(evaluation.deviations))
     return write_html_report(
         path,
-        [accuracy_section(evaluation, lead="Predicted values against the labels of the data.")],
+        sections,
         title=f"Accuracy of {model_name}",
         subtitle=subtitle,
         tiles=accuracy_tiles(evaluation),
