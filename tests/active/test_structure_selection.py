@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_pool(method: str, tmp_path) -> None:
     """A pool five times as large takes its rows and features from the disk, not from the memory."""
     write(tmp_path / "pool.xyz", copper_set(30))
     peaks = []
-    select_structures(f"{tmp_path / 'pool.xyz'}@:2", 2, method=method, prior=PRIOR, threads=1)
+    select_structures(tmp_path / "pool.xyz", 2, method=method, prior=PRIOR, threads=1)  # compiles
     for pool in (f"{tmp_path / 'pool.xyz'}@:6", tmp_path / "pool.xyz"):
         source = StructureSource(pool)
         tracemalloc.start()
@@ -209,6 +209,15 @@ def test_memory_does_not_grow_with_the_pool(method: str, tmp_path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0] + 200_000
+
+
+def test_lone_atoms_are_no_trouble() -> None:
+    pool = [*copper_set(3), Atoms("Cu"), Atoms("Cu", cell=[9, 9, 9], pbc=True)]
+    gap = castile.GAP(n_sparse=8, n_max=4, l_max=3, cutoff=4.0).fit(copper_set(4))
+    for model in (gap, None):
+        for method in ("variance", "pool-variance"):
+            chosen = select_structures(pool, 5, model=model, method=method, prior=PriorChoices(n_sparse=8))
+            assert sorted(chosen.structures) == [0, 1, 2, 3, 4]
 
 
 def test_more_than_the_pool_has() -> None:

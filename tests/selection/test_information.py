@@ -164,6 +164,16 @@ def test_bounds_change_nothing_but_the_work():
     assert bounded.n_evaluations < plain.n_evaluations
 
 
+@pytest.mark.parametrize("make", [OwnInformation, lambda: TargetVariance(np.eye(12))])
+def test_blocks_without_rows_are_worth_nothing(make):
+    """A lone atom without neighbors brings no forces."""
+    blocks = as_blocks(features(5), [2, 0, 3])
+    choice = greedy_blocks(blocks, 3, criterion=make())
+    assert choice.indices[2] == 1
+    assert choice.values[2] == 0.0
+    assert choice.values[1] > 0.0
+
+
 def test_more_than_there_are_and_errors():
     blocks = as_blocks(features(4), [1] * 4)
     seen = []

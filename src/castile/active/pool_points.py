@@ -30,17 +30,23 @@ class _Candidates:
         self.features = np.zeros((0, n_features))
         self.residuals = np.zeros(0)
         self.tickets = np.zeros(0)
+        self._new: list[tuple[Array, Array]] = []
+        self._n_new = 0
 
     def add(self, features: Array, residuals: Array) -> None:
         """Take up environments, and drop those that are neither worst nor drawn."""
-        self.features = np.concatenate([self.features, features])
-        self.residuals = np.concatenate([self.residuals, residuals])
-        self.tickets = np.concatenate([self.tickets, self.rng.random(len(residuals))])
-        if len(self.residuals) > 4 * self.half:
+        self._new.append((features, residuals))
+        self._n_new += len(residuals)
+        if self._n_new > 2 * self.half:
             self.trim()
 
     def trim(self) -> None:
         """Keep the worst half and the half with the lowest tickets."""
+        features, residuals = zip(*self._new, strict=True) if self._new else ((), ())
+        self.features = np.concatenate([self.features, *features])
+        self.residuals = np.concatenate([self.residuals, *residuals])
+        self.tickets = np.concatenate([self.tickets, self.rng.random(self._n_new)])
+        self._new, self._n_new = [], 0
         worst = np.argsort(-self.residuals, kind="stable")[: self.half]
         drawn = np.argsort(self.tickets, kind="stable")[: self.half]
         kept = np.union1d(worst, drawn)
@@ -94,6 +100,7 @@ def pool_points(
         advance()
     chosen = []
     for element, (candidates, count) in enumerate(zip(pools, counts, strict=True)):
+        candidates.trim()
         half = _half(term, element, priors.get(names[element]), candidates.features)
         picked = _worst_first(term.zeta, candidates.features, half, count)
         chosen.append(candidates.features[picked])

@@ -42,6 +42,8 @@ class PosteriorRoot:
 
     def shrink(self, whitened: Float64Array, other: Float64Array) -> Float64Array:
         """Return ``other`` (k, n_columns) times (1 + Z^T Z)^(-1/2)."""
+        if len(whitened) == 0:
+            return other.copy()
         return other - (other @ whitened.T) @ _shrinkage(whitened) @ whitened
 
     def observe(self, whitened: Float64Array) -> None:
@@ -61,6 +63,8 @@ def information_gain(whitened: Float64Array) -> float:
     Source: Lindley, Ann. Math. Stat. 27, 986 (1956); MacKay, Neural Comput. 4, 590 (1992).
     """
     rows, columns = whitened.shape
+    if rows == 0:
+        return 0.0
     gram = whitened @ whitened.T if rows <= columns else whitened.T @ whitened
     gram[np.diag_indices_from(gram)] += 1.0
     return float(np.sum(np.log(np.diagonal(cholesky(gram, lower=True, check_finite=False)))))
@@ -116,6 +120,8 @@ class TargetVariance:
 
     def value(self, whitened: Float64Array) -> float:
         """Return the decrease, in the unit of the metric."""
+        if len(whitened) == 0:
+            return 0.0
         precision = whitened @ whitened.T
         precision[np.diag_indices_from(precision)] += 1.0
         lower = cholesky(precision, lower=True, check_finite=False)
