@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from castile.cli import (
+    calibrate,
     demo,
     describe,
     evaluate,
@@ -24,7 +25,7 @@ from castile.cli import (
 )
 from castile.errors import CastileError
 
-GROUPS = (demo, fit, evaluate, predict, simulate, describe, select, learn, status, info, quip)
+GROUPS = (demo, fit, evaluate, calibrate, predict, simulate, describe, select, learn, status, info, quip)
 
 
 class CommandGroup(TyperGroup):

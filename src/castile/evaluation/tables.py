@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from castile.evaluation.deviations import DeviationReport
 from castile.evaluation.errors import GPA_PER_EV_PER_CUBIC_ANGSTROM, Evaluation, GroupErrors, StructureError
 from castile.evaluation.statistics import ErrorStatistics
+from castile.potentials.calibration import Calibration
 
 ABSENT = "–"
 N_SHOWN = 6
@@ -185,6 +186,23 @@ def deviation_table(report: DeviationReport) -> Table:
     grade = f"{format_number(report.mean_grade)}, largest {format_number(report.max_grade)}"
     note = f"Extrapolation grade of the atoms: mean {grade}.{ranks} Deviations: {report.meaning}."
     return Table(columns, rows, "Standard deviations against errors", note)
+
+
+def calibration_table(before: Calibration, after: Calibration) -> Table:
+    """Factors of the standard deviations before and after a calibration."""
+    rows = []
+    kinds = (
+        ("energy", before.energy, after.energy, "meV per root atom", 1000.0),
+        ("forces", before.forces, after.forces, "eV/Å", 1.0),
+        ("stress", before.stress, after.stress, "GPa", GPA_PER_EV_PER_CUBIC_ANGSTROM),
+    )
+    for name, old, new, unit, scale in kinds:
+        pairs = ((old.posterior, new.posterior), (old.residual, new.residual))
+        cells = [f"{format_number(a)} → {format_number(b)}" for a, b in pairs]
+        cells.append(f"{format_number(old.floor * scale)} → {format_number(new.floor * scale)} {unit}")
+        rows.append((name, *cells))
+    columns = ("kind", "posterior factor", "residual factor", "floor")
+    return Table(columns, tuple(rows), "Calibration: before and after", f"{after.source}.")
 
 
 def _worst_table(worst: tuple[StructureError, ...], scale: float, heading: str, title: str) -> Table:

@@ -28,6 +28,10 @@ class VarianceParts:
     residual: Array
     prior: Array
 
+    def chosen(self, which: NDArray[np.bool_]) -> "VarianceParts":
+        """Return the parts of some of the quantities."""
+        return VarianceParts(self.posterior[which], self.residual[which], self.prior[which])
+
     @property
     def share(self) -> Array:
         """Fraction of the prior variance that the sparse points leave open, between 0 and 1, (n,)."""

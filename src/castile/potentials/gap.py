@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from castile.errors import InputError, NotFittedError
 from castile.execution.task_pool import Workers, open_task_pool
 from castile.potentials.batch_prediction import predict_each
 from castile.potentials.calculator import CastileCalculator
+from castile.potentials.calibration import Calibration
 from castile.potentials.fit import FitOutcome, fit_potential, refit_potential, update_potential
 from castile.potentials.fit_report import FitReport
 from castile.potentials.imported import ImportedModel
@@ -334,6 +337,15 @@ class GAP(UncertaintyMethods, Parameters):
             known = UncertaintyModel(outcome.model, outcome.posterior, outcome.calibration)
             self._uncertainty = known
         return known
+
+    @property
+    def training_fingerprints(self) -> NDArray[np.uint8]:
+        """Hashes of the geometries that the model was trained on, (n_structures, 16)."""
+        return self._outcome("a list of training structures").fingerprints
+
+    def set_calibration(self, calibration: Calibration) -> "GAP":
+        """Scale all deviations by ``calibration`` from now on, also in files."""
+        return self._take(replace(self._outcome("a calibration"), calibration=calibration))
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.castile`` file."""
