@@ -23,7 +23,6 @@ from castile.cli.options import (
     VirialKey,
 )
 
-
 EXACT_ATOMS = 4000
 
 
@@ -44,8 +43,8 @@ def evaluate(
     uncertainty: Annotated[
         Deviations,
         typer.Option(
-            help="Standard deviations to hold against the errors: committee (posterior samples), exact (slow), "
-            "auto (exact for up to 4000 atoms in structures of at most 64, else committee), or none.",
+            help="Standard deviations to hold against the errors: committee (posterior samples), exact "
+            "(slow), auto (exact for up to 4000 atoms in structures of at most 64), or none.",
         ),
     ] = Deviations.auto,
 ) -> None:

@@ -54,3 +54,11 @@ ContactFraction = Annotated[
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="Continue from the checkpoint beside OUT.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")]
+Uncertainty = Annotated[
+    bool,
+    typer.Option(
+        "--uncertainty",
+        help="Add the largest and the mean standard deviation of the force on an atom, eV/Å, to each row of "
+        "the log.",
+    ),
+]

@@ -11,6 +11,7 @@ from castile.cli import options
 from castile.cli.options import (
     ConfigTypeKey,
     DataFiles,
+    Deviations,
     EnergyKey,
     ForcesKey,
     JsonFile,
@@ -42,6 +43,13 @@ def predict(
     config_type_key: ConfigTypeKey = "config_type",
     workers: Workers = None,
     precision: PrecisionOption = Precision.double,
+    uncertainty: Annotated[
+        Deviations,
+        typer.Option(
+            help="Also write standard deviations (energy_std, energies_std, forces_std, stress_std) and the "
+            "extrapolation_grade of each atom: from a committee, exact, or auto (exact up to 64 atoms).",
+        ),
+    ] = Deviations.none,
     json: JsonFile = None,
 ) -> None:
     """Write DATA with the energies, forces and stresses that MODEL predicts.
@@ -52,15 +60,20 @@ def predict(
 
     import castile
     from castile.cli.output import counted, remark, write_json
-    from castile.evaluation import write_predictions
+    from castile.evaluation import Predictor, write_predictions
+    from castile.evaluation.deviation_collector import UncertainPredictor
     from castile.structures import StructureSource
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
     potential = castile.load(model, precision=precision.value)
     source = StructureSource(data, keys)
+    predictor: Predictor = potential
+    if uncertainty is not Deviations.none:
+        _ = potential.uncertainty  # refuses models without
+        predictor = UncertainPredictor(potential, uncertainty.value)
     start = perf_counter()
     with counted("predicting", source.expected_length) as progress:
-        n_structures = write_predictions(potential, source, output, workers=workers, progress=progress)
+        n_structures = write_predictions(predictor, source, output, workers=workers, progress=progress)
     if json is not None:
         write_json(json, {"n_structures": n_structures, "prediction_time_s": perf_counter() - start})
     remark(f"{n_structures} structures with predictions: {output}")

@@ -28,14 +28,17 @@ from castile.cli.md_options import (
     ThermostatTime,
     TimeStep,
     Trajectory,
+    Uncertainty,
 )
 from castile.cli.options import JsonFile, ModelFile, Precision, PrecisionOption
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    import numpy as np
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
+    from numpy.typing import NDArray
 
     from castile.simulation import ElasticConstants, MolecularDynamicsFiles, MolecularDynamicsSettings
 
@@ -59,6 +62,20 @@ def calculator_from(model: str | Path, precision: Precision = Precision.double) 
     import castile
 
     return castile.load(model, precision=precision.value).calculator()
+
+
+def force_deviations_from(model: str | Path) -> Callable[[Atoms], NDArray[np.float64]]:
+    """Return the deviations of the forces by a model file, as a function of a structure."""
+    import castile
+
+    potential = castile.load(model)
+    _ = potential.uncertainty  # refuses models without
+
+    def deviations(atoms: Atoms) -> NDArray[np.float64]:
+        """Standard deviations of the forces, (n_atoms, 3), eV/A."""
+        return potential.predict_with_uncertainty(atoms).forces_std
+
+    return deviations
 
 
 def structure_from(text: str) -> Atoms:
@@ -165,6 +182,7 @@ def md(
     precision: PrecisionOption = Precision.double,
     restart: Restart = False,
     overwrite: Overwrite = False,
+    uncertainty: Uncertainty = False,
     json_file: JsonFile = None,
 ) -> None:
     """Run molecular dynamics of STRUCTURE with MODEL.
@@ -187,7 +205,8 @@ def md(
     _keep_input(structure, files.trajectory)
     atoms = structure_from(structure).repeat(repeat)
     atoms.calc = calculator_from(model, precision)
-    completed = _run_md(atoms, settings, files, restart, overwrite, json_file)
+    deviations = force_deviations_from(model) if uncertainty else None
+    completed = _run_md(atoms, settings, files, restart, overwrite, json_file, deviations)
     remark(f"trajectory: {files.trajectory}  log: {files.log}  checkpoint: {files.checkpoint}")
     if not completed:
         remark("castile: interrupted; the same command with --restart continues")
@@ -201,6 +220,7 @@ def _run_md(
     restart: bool,
     overwrite: bool,
     json_file: Path | None,
+    deviations: Callable[[Atoms], NDArray[np.float64]] | None = None,
 ) -> bool:
     from castile.cli.output import progress_bar
     from castile.simulation import MolecularDynamicsProgress, run_molecular_dynamics
@@ -216,8 +236,9 @@ def _run_md(
             bar.update(task, completed=row.step, description=description)
 
         result = run_molecular_dynamics(
-            atoms, settings, files.trajectory, restart=restart, overwrite=overwrite, progress=show
-        )
+            atoms, settings, files.trajectory, restart=restart, overwrite=overwrite, progress=show,
+            force_deviations=deviations,
+        )  # fmt: skip
     _report(f"Molecular dynamics ({settings.ensemble})", result.to_json_dict(), json_file)
     return result.completed
 

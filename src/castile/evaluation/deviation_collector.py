@@ -32,6 +32,10 @@ class Deviations(Protocol):
         """Of the total energy, eV."""
 
     @property
+    def energies_std(self) -> Array:
+        """Of the per-atom energies, (n_atoms,), eV."""
+
+    @property
     def forces_std(self) -> Array:
         """(n_atoms, 3), eV/Angstrom."""
 
@@ -90,15 +94,18 @@ class UncertainValues:
 
 @dataclass(frozen=True)
 class UncertainPredictor:
-    """A model whose predictions come with deviations by ``method`` ("committee", "exact" or "auto")."""
+    """A model whose predictions come with deviations by ``method`` ("committee", "exact" or "auto"), with
+    ``n_samples`` members where it is a committee.
+    """
 
     model: UncertainModel
     method: str
+    n_samples: int | None = None
 
     def predict_many(self, structures: Iterable[Atoms]) -> Iterator[UncertainValues]:
         """Predictions with deviations, in order."""
         found = self.model.predict_many_with_uncertainty(
-            structures, method=self.method, n_samples=COMMITTEE_SAMPLES
+            structures, method=self.method, n_samples=self.n_samples
         )
         yield from map(UncertainValues, found)
 

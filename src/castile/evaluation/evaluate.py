@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.evaluation.deviation_collector import (
+    COMMITTEE_SAMPLES,
     DeviationCollector,
     UncertainPredictor,
     UncertainValues,
@@ -56,7 +57,9 @@ def evaluate(
     """
     collector = _Collector(sample_size, seed)
     started = perf_counter()
-    predictor = model if uncertainty is None else UncertainPredictor(model, uncertainty)  # type: ignore[arg-type]
+    predictor = model
+    if uncertainty is not None:
+        predictor = UncertainPredictor(model, uncertainty, COMMITTEE_SAMPLES)  # type: ignore[arg-type]
     for structure, predicted in predict_stream(predictor, as_source(structures, keys)):
         collector.add(structure, predicted)
         collector.seconds = perf_counter() - started

@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_xyz
 
 from castile.errors import CastileError
+from castile.evaluation.deviation_collector import Deviations, UncertainValues
 from castile.evaluation.prediction_stream import PredictedValues, Predictor, predict_stream
 from castile.execution.batches import Batch, split_batches
 from castile.execution.task_pool import SerialPool, TaskPool
@@ -23,6 +24,7 @@ from castile.structures.unread_structure import UnreadStructure
 
 REFERENCE_PREFIX = "reference_"
 PREDICTED_KEYS = ("energy", "free_energy", "energies", "forces", "stress")
+PREDICTED_ARRAYS = ("energies_std", "forces_std", "extrapolation_grade")
 
 Form = Callable[[LabelledStructure, PredictedValues], Any]
 """Makes what is written from a structure and its prediction: ``predicted_atoms`` or ``extended_xyz``."""
@@ -31,7 +33,7 @@ Form = Callable[[LabelledStructure, PredictedValues], Any]
 def predicted_atoms(structure: LabelledStructure, predicted: PredictedValues) -> Atoms:
     """Return a copy with the predictions as calculator results and the labels under ``reference_`` keys."""
     atoms = structure.atoms.copy()
-    for key in PREDICTED_KEYS:
+    for key in (*PREDICTED_KEYS, "energy_std", "stress_std", *PREDICTED_ARRAYS):
         atoms.info.pop(key, None)
         atoms.arrays.pop(key, None)
     if structure.energy is not None:
@@ -48,7 +50,19 @@ def predicted_atoms(structure: LabelledStructure, predicted: PredictedValues) ->
     if predicted.stress is not None:
         results["stress"] = predicted.stress
     atoms.calc = SinglePointCalculator(atoms, **results)
+    if isinstance(predicted, UncertainValues):
+        _add_deviations(atoms, predicted.deviations)
     return atoms
+
+
+def _add_deviations(atoms: Atoms, found: Deviations) -> None:
+    """Put deviations into ``info`` and ``arrays``; ASE's formats hold no such calculator results."""
+    atoms.info["energy_std"] = float(found.energy_std)
+    if found.stress_std is not None:
+        atoms.info["stress_std"] = found.stress_std
+    atoms.set_array("energies_std", found.energies_std, shape=())
+    atoms.set_array("forces_std", found.forces_std, shape=(3,))
+    atoms.set_array("extrapolation_grade", found.extrapolation_grade, shape=())
 
 
 def extended_xyz(structure: LabelledStructure, predicted: PredictedValues) -> str:

@@ -14,6 +14,7 @@ from ase.io.trajectory import TrajectoryWriter
 
 from castile.errors import InputError
 from castile.evaluation.predicted_frames import (
+    PREDICTED_ARRAYS,
     REFERENCE_PREFIX,
     Form,
     extended_xyz,
@@ -45,6 +46,8 @@ def write_predictions(
     name when it is complete. When a structure fails, or on an interruption, those before it stay in a file
     with ``.partial`` before the suffix, and a note on the exception says so. Extended XYZ and ASE
     trajectories are written one structure at a time; other formats hold all of them in memory until the end.
+    Of an ``UncertainPredictor``, ``energy_std`` and ``stress_std`` go into ``info``, ``energies_std``,
+    ``forces_std`` and ``extrapolation_grade`` into ``arrays`` (``info`` in ASE trajectories).
 
     Args:
         model: the model.
@@ -123,7 +126,7 @@ class _ExtendedXYZWriter:
 
 
 class _TrajectoryWriter:
-    """ASE trajectories keep no further per-atom arrays, so reference forces go into ``info``."""
+    """ASE trajectories keep no further per-atom arrays: reference forces and deviations go into ``info``."""
 
     form = staticmethod(predicted_atoms)
 
@@ -131,9 +134,9 @@ class _TrajectoryWriter:
         self._writer = TrajectoryWriter(str(path), "w")
 
     def write(self, atoms: Atoms) -> None:
-        key = REFERENCE_PREFIX + "forces"
-        if key in atoms.arrays:
-            atoms.info[key] = atoms.arrays[key]
+        for key in (REFERENCE_PREFIX + "forces", *PREDICTED_ARRAYS):
+            if key in atoms.arrays:
+                atoms.info[key] = atoms.arrays[key]
         self._writer.write(atoms)
 
     def close(self) -> None:

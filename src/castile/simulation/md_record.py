@@ -48,7 +48,9 @@ class LogRow:
     """One row of the log; the names of the columns are the names of these fields.
 
     ``conserved_energy_ev`` is the total energy less the heat that the thermostat gave; it is nan under
-    constant pressure. ``pressure_gpa`` and ``volume_ang3`` are nan without a stress or a cell.
+    constant pressure. ``pressure_gpa`` and ``volume_ang3`` are nan without a stress or a cell. The last two
+    columns, largest and mean norm of the standard deviation of the force on an atom, are there only when the
+    run was asked for them (else nan here).
     """
 
     step: int
@@ -61,9 +63,14 @@ class LogRow:
     target_temperature_k: float
     pressure_gpa: float
     volume_ang3: float
+    max_force_deviation_ev_per_ang: float = float("nan")
+    mean_force_deviation_ev_per_ang: float = float("nan")
 
 
-LOG_COLUMNS = tuple(field.name for field in fields(LogRow))
+ALL_COLUMNS = tuple(field.name for field in fields(LogRow))
+DEVIATION_COLUMNS = 2
+LOG_COLUMNS = ALL_COLUMNS[:-DEVIATION_COLUMNS]
+"""Columns of a log without deviations."""
 
 
 def read_log(path: str | Path) -> list[LogRow]:
@@ -75,7 +82,7 @@ def read_log(path: str | Path) -> list[LogRow]:
     """
     with Path(path).open(newline="") as handle:
         rows = list(csv.reader(handle))
-    if not rows or tuple(rows[0]) != LOG_COLUMNS:
+    if not rows or tuple(rows[0]) not in (LOG_COLUMNS, ALL_COLUMNS):
         raise InputError(
             f"{path}: not a molecular-dynamics log; its first line must be {','.join(LOG_COLUMNS)}"
         )
@@ -86,17 +93,32 @@ def read_log(path: str | Path) -> list[LogRow]:
 
 
 class RecordWriter:
-    """Appends rows and frames; `sync` forces them to the disk and tells the sizes for the checkpoint."""
+    """Appends rows and frames; `sync` forces them to the disk and tells the sizes for the checkpoint.
 
-    def __init__(self, files: MolecularDynamicsFiles, log_bytes: int = 0, trajectory_bytes: int = 0) -> None:
+    Raises:
+        InputError: the log that goes on has no columns of deviations and should, or the other way round.
+
+    """
+
+    def __init__(
+        self,
+        files: MolecularDynamicsFiles,
+        log_bytes: int = 0,
+        trajectory_bytes: int = 0,
+        deviations: bool = False,
+    ) -> None:
+        self._columns = ALL_COLUMNS if deviations else LOG_COLUMNS
+        if log_bytes:
+            _require_columns(files.log, self._columns)
         self._log = _open_cut_back(files.log, log_bytes)
         self._trajectory = _open_cut_back(files.trajectory, trajectory_bytes)
         if log_bytes == 0:
-            csv.writer(self._log, lineterminator="\n").writerow(LOG_COLUMNS)
+            csv.writer(self._log, lineterminator="\n").writerow(self._columns)
 
     def add_row(self, row: LogRow) -> None:
         """Append a row to the log and make it visible to readers."""
-        csv.writer(self._log, lineterminator="\n").writerow([repr(value) for value in astuple(row)])
+        values = astuple(row)[: len(self._columns)]
+        csv.writer(self._log, lineterminator="\n").writerow([repr(value) for value in values])
         self._log.flush()
 
     def add_frame(self, atoms: Atoms) -> None:
@@ -128,6 +150,16 @@ def require_resumable(files: MolecularDynamicsFiles, log_bytes: int, trajectory_
                 f"{path}: has {actual} bytes but held {size} when {files.checkpoint} was written; "
                 "restore the file, or start a new run under another output name"
             )
+
+
+def _require_columns(path: Path, columns: tuple[str, ...]) -> None:
+    with path.open(newline="") as handle:
+        header = tuple(next(csv.reader(handle), []))
+    if header != columns:
+        change = "without" if len(header) < len(columns) else "with"
+        raise InputError(
+            f"{path}: was written {change} deviations; continue the run as it began, or start a new one"
+        )
 
 
 def _open_cut_back(path: Path, size: int) -> TextIO:

@@ -1,12 +1,14 @@
 """Molecular dynamics with a log, a trajectory, exact restart, and guards against runs that mean nothing."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import NDArray
 
 from castile.errors import InputError, SimulationError
 from castile.simulation.close_contacts import FUSED_REMEDY, find_fused_atoms, require_no_fused_atoms
@@ -47,6 +49,9 @@ from castile.simulation.velocities import (
     remove_total_momentum,
 )
 
+ForceDeviations = Callable[[Atoms], NDArray[np.float64]]
+"""Gives the standard deviations (n_atoms, 3) of the forces on the atoms of a structure, eV/A."""
+
 
 def run_molecular_dynamics(
     atoms: Atoms,
@@ -55,6 +60,7 @@ def run_molecular_dynamics(
     restart: bool = False,
     overwrite: bool = False,
     progress: ProgressCallback | None = None,
+    force_deviations: ForceDeviations | None = None,
 ) -> MolecularDynamicsResult:
     """Run molecular dynamics; ``atoms`` itself is not changed.
 
@@ -68,6 +74,8 @@ def run_molecular_dynamics(
         restart: continue from the checkpoint beside ``output``; without one the run starts at step 0.
         overwrite: replace the files of an earlier run.
         progress: called with every row of the log.
+        force_deviations: gives the standard deviations (n_atoms, 3) of the forces, eV/A, of a structure;
+            called for every row of the log, which then has their largest and mean norm over the atoms.
 
     Raises:
         InputError: unusable structure, settings or files.
@@ -77,7 +85,7 @@ def run_molecular_dynamics(
     """
     require_calculator(atoms, "molecular dynamics")
     files = None if output is None else MolecularDynamicsFiles.beside(output)
-    run = _Run(atoms, settings, files)
+    run = _Run(atoms, settings, files, force_deviations)
     if restart:
         if files is None:
             raise InputError("restart: give the output of the run to continue")
@@ -95,9 +103,14 @@ class _Run:
     """The moving parts of one run."""
 
     def __init__(
-        self, atoms: Atoms, settings: MolecularDynamicsSettings, files: MolecularDynamicsFiles | None
+        self,
+        atoms: Atoms,
+        settings: MolecularDynamicsSettings,
+        files: MolecularDynamicsFiles | None,
+        force_deviations: ForceDeviations | None = None,
     ) -> None:
         self.settings = settings
+        self.force_deviations = force_deviations
         self.files = files
         self.atoms = atoms.copy()
         self.atoms.set_constraint()
@@ -134,7 +147,7 @@ class _Run:
         self.files.trajectory.parent.mkdir(parents=True, exist_ok=True)
         self.files.failure.unlink(missing_ok=True)
         write_checkpoint(self.files.checkpoint, self._checkpoint(0, 0))
-        self.writer = RecordWriter(self.files)
+        self.writer = RecordWriter(self.files, deviations=self.force_deviations is not None)
 
     def resume(self) -> None:
         """Continue from the checkpoint."""
@@ -150,7 +163,12 @@ class _Run:
         self.generator.bit_generator.state = checkpoint.generator_state
         self._require_same_potential()
         require_resumable(self.files, checkpoint.log_bytes, checkpoint.trajectory_bytes)
-        self.writer = RecordWriter(self.files, checkpoint.log_bytes, checkpoint.trajectory_bytes)
+        self.writer = RecordWriter(
+            self.files,
+            checkpoint.log_bytes,
+            checkpoint.trajectory_bytes,
+            deviations=self.force_deviations is not None,
+        )
         self.rows = read_log(self.files.log) if checkpoint.log_bytes else []
 
     def _initial_momenta(self) -> np.ndarray:
@@ -286,6 +304,7 @@ class _Run:
         if stress is not None:
             pressure = pressure_of(stress, kinetic, self.n_degrees, len(self.atoms), volume) / units.GPa
         total = point.potential.energy + kinetic
+        largest, mean = self._deviations()
         return LogRow(
             step=self.step,
             time_fs=self.step * settings.time_step_fs,
@@ -297,7 +316,17 @@ class _Run:
             target_temperature_k=settings.target_temperature(self.step),
             pressure_gpa=float(pressure),
             volume_ang3=float(volume),
+            max_force_deviation_ev_per_ang=largest,
+            mean_force_deviation_ev_per_ang=mean,
         )
+
+    def _deviations(self) -> tuple[float, float]:
+        """Largest and mean norm of the deviations of the forces; nan where they were not asked for."""
+        if self.force_deviations is None:
+            return float("nan"), float("nan")
+        self._place(self.point.positions, self.point.cell)
+        norms = np.linalg.norm(self.force_deviations(self.atoms), axis=1)
+        return float(norms.max()), float(norms.mean())
 
     def _stress(self) -> np.ndarray | None:
         if self.point.potential.stress is not None:
