@@ -18,6 +18,7 @@ from castile.active.campaign_files import CampaignFiles
 from castile.active.campaign_settings import read_campaign
 from castile.active.ledger import State
 from castile.active.status import campaign_status
+from castile.active.store import CalculationStore
 from castile.cli.main import app
 from castile.errors import InputError
 from castile.report.campaign_report import write_campaign_report
@@ -98,13 +99,13 @@ def test_a_pool_is_labelled_where_the_model_knows_least(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("explorers", "origin"),
     [
-        ('[[explore]]\nkind = "relax"\nstructures = ["copper.xyz", "vacancy.xyz"]\ncell = true', "relax"),
-        ('[[explore]]\nkind = "random"\nformula = "Cu4"\nn_structures = 3\nmax_steps = 20', "random"),
+        ('[[explore]]\nkind = "relax"\nstructures = ["copper.xyz", "vacancy.xyz"]\nmax_steps = 15', "relax"),
+        ('[[explore]]\nkind = "random"\nformula = "Cu4"\nn_structures = 2\nmax_steps = 8', "random"),
     ],
 )
 def test_relaxations_stop_and_go_on(explorers: str, origin: str, tmp_path: Path) -> None:
     path = write_campaign(
-        tmp_path, explorers, head="threshold = 0.05", stop="force_error = 0.05\nmax_cycles = 1"
+        tmp_path, explorers, head="threshold = 0.1", stop="force_error = 0.05\nmax_cycles = 1"
     )
     vacancy = bulk("Cu", a=3.7, cubic=True)
     del vacancy[0]
@@ -138,6 +139,20 @@ def test_every_ensemble_explores(changes: str, tmp_path: Path) -> None:
     assert max(o.step for o in seen) == 60
     late = np.mean([o.temperature_k for o in seen if o.step > 30])
     assert 100 < late < 2000
+
+
+def test_lost_walkers_begin_again_and_end(tmp_path: Path) -> None:
+    explorers = DYNAMICS.replace("n_steps = 150", "n_steps = 60").replace("= 2.0", "= 80.0")
+    path = write_campaign(
+        tmp_path, explorers, head="threshold = 1e3", stop="force_error = 0.01\nmax_cycles = 1"
+    )
+    outcome = run_campaign(path)
+    assert outcome.finished
+    status = campaign_status(outcome.directory)
+    keys = ("step 0", "step 5", "step 10", "step 15")
+    store = CalculationStore(tmp_path / "campaign" / "store.db")
+    place = f"{status.state.identity}/md/cycle 0/walker 0"
+    assert any(store.find(f"{place}/{sane}") for sane in keys)  # the last sane structure was asked for
 
 
 def test_failures_are_entered_and_never_trained_on(tmp_path: Path) -> None:

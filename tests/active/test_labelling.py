@@ -1,6 +1,7 @@
 """Oracles: labels are those of the calculator, failures are results, nothing is computed twice."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from castile.active.labelling import Labeller
 from castile.active.ledger import State
 from castile.active.oracle_settings import OracleSettings
 from castile.active.oracles import LabelTask, close_oracle_processes, label_structure
-from castile.active.presets import find_pseudopotential, k_points
+from castile.active.presets import PSEUDOPOTENTIALS, find_pseudopotential, k_points
 from castile.active.settings_base import parse_section
 from castile.active.store import CalculationStore
 from castile.errors import InputError
@@ -256,6 +257,24 @@ def test_tblite_labels_a_molecule(tmp_path: Path) -> None:
     assert abs(result.energy + 137.97) < 0.1  # -5.0705 Hartree
     assert result.stress is None
     assert np.abs(np.sum(result.forces, axis=0)).max() < 1e-6
+
+
+def test_quantum_espresso_labels_a_crystal(tmp_path: Path) -> None:
+    if shutil.which("pw.x") is None or not Path(PSEUDOPOTENTIALS).is_dir():
+        pytest.skip("pw.x or its pseudopotentials are missing: apt-get install quantum-espresso")
+    silicon = bulk("Si", a=5.43)
+    silicon.positions[1] += [0.1, 0.0, 0.0]
+    options = {"plane_wave_cutoff_ry": 12, "k_spacing_per_angstrom": 1.5, "convergence_ry": 1e-5}
+    options["pseudopotentials"] = {"Si": "Si.pbe-rrkj.UPF"}
+    oracle = OracleSettings(preset="espresso", options=options)
+    result = label_structure(LabelTask(str(tmp_path / "job"), silicon, oracle))
+    assert result.status == "converged", result.reason
+    assert result.forces[1][0] < -0.3  # back to its place
+    assert abs(result.forces[0][0] + result.forces[1][0]) < 0.05
+    assert len(result.stress) == 6
+    hurried = other(oracle, options=options | {"input_data": {"electrons": {"electron_maxstep": 1}}})
+    stuck = label_structure(LabelTask(str(tmp_path / "stuck"), silicon, hurried))
+    assert stuck.status == "unconverged", stuck.reason
 
 
 def test_k_points_and_pseudopotentials(tmp_path: Path) -> None:

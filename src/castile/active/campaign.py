@@ -20,6 +20,7 @@ from castile.active.store import CalculationStore
 from castile.active.training import ModelHistory, Version, predicted_error
 from castile.errors import InputError, SimulationError
 from castile.execution.task_pool import TaskPool, open_task_pool
+from castile.execution.threads import limit_blas
 from castile.simulation.interruption import InterruptionRequest
 from castile.structures import LabelKeys, StructureSource
 
@@ -72,7 +73,12 @@ def run_campaign(path: str | Path, events: CampaignEvents | None = None) -> Camp
 def run_settings(settings: CampaignSettings, events: CampaignEvents | None = None) -> CampaignOutcome:
     """Start or continue a campaign with settings whose paths are absolute; see `run_campaign`."""
     files = CampaignFiles(settings.directory)
-    with files.work(), InterruptionRequest() as interruption, open_task_pool(settings.workers) as pool:
+    with (
+        files.work(),
+        InterruptionRequest() as interruption,
+        open_task_pool(settings.workers) as pool,
+        limit_blas(1),  # many small matrices: threads of BLAS would wait for each other
+    ):
         campaign = _Campaign(settings, files, pool, events or CampaignEvents(), interruption)
         return campaign.run()
 

@@ -11,7 +11,7 @@ from ase import Atoms, units
 from castile.active.campaign_settings import DynamicsSettings
 from castile.active.exploration import Candidate, Exploration, Explorer, Guide, Observation, Record
 from castile.active.surrogate import Surrogate
-from castile.errors import InputError, SimulationError
+from castile.errors import CastileError, InputError
 from castile.simulation.close_contacts import find_fused_atoms
 from castile.simulation.integrators import (
     Barostat,
@@ -124,7 +124,7 @@ class Walker:
                 return None
             try:
                 self._advance()
-            except SimulationError:
+            except CastileError:  # the model gave no finite force, or atoms lie on each other
                 candidate = self._reset(guide)
                 if candidate is not None:
                     return candidate

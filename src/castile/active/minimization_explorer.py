@@ -20,7 +20,7 @@ from castile.active.exploration import (
     Observation,
     Record,
 )
-from castile.errors import SimulationError
+from castile.errors import CastileError
 from castile.simulation.relaxation import RelaxationProgress, relax
 
 MOST_ROUNDS = 20
@@ -105,8 +105,8 @@ class MinimizationExplorer(Explorer):
                 return Exploration((stop.candidate,), False)
             except _Interrupted:
                 return Exploration((), False)
-            except SimulationError:
-                pass  # atoms fused on a model that did not notice: the next structure
+            except CastileError:
+                pass  # atoms fused, or no finite force, on a model that did not notice: the next structure
             self._save(_State(guide.cycle, self._state.index + 1))
         return Exploration((), True)
 

@@ -93,18 +93,20 @@ def calibrate(surprises: Sequence[Surprise]) -> KindCalibration:
     recent = surprises[-REMEMBERED:]
     if len(recent) < FEWEST:
         return KindCalibration()
-    parts = [surprise.parts for surprise in recent]
-    squares = [np.array(surprise.errors) ** 2 for surprise in recent]
+    parts = VarianceParts(
+        np.concatenate([surprise.posterior for surprise in recent]),
+        np.concatenate([surprise.residual for surprise in recent]),
+        np.concatenate([surprise.prior for surprise in recent]),
+    )
+    squares = np.concatenate([surprise.errors for surprise in recent]) ** 2
+    weights = np.concatenate([np.full(len(s.errors), 1.0 / len(s.errors)) for s in recent])
 
     def objective(logarithms: Array) -> float:
         """Negative logarithm of the posterior density of a and b, but for a constant."""
-        factors = np.exp(logarithms)
-        kind = KindCalibration(float(factors[0]), float(factors[1]))
-        total = 0.5 * PRIOR_WEIGHT * float(logarithms[0] ** 2 + 0.25 * logarithms[1] ** 2)
-        for part, square in zip(parts, squares, strict=True):
-            variance = kind.deviations(part) ** 2 + 1e-12
-            total += 0.5 * float(np.mean(np.log(variance) + square / variance))
-        return total
+        a, b = np.exp(logarithms)
+        variances = KindCalibration(float(a), float(b)).deviations(parts) ** 2 + 1e-12
+        prior = 0.5 * PRIOR_WEIGHT * float(logarithms[0] ** 2 + 0.25 * logarithms[1] ** 2)
+        return prior + 0.5 * float(np.sum(weights * (np.log(variances) + squares / variances)))
 
     bounds = [(float(np.log(low)), float(np.log(high))) for low, high in BOUNDS]
     found = minimize(objective, np.zeros(2), bounds=bounds, method="L-BFGS-B")
