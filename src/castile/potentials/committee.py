@@ -63,7 +63,7 @@ class Committee:
         seed: int = 0,
     ) -> "Committee":
         """Draw the samples."""
-        numbers = (max(POSTERIOR_SAMPLES, n_members), RESIDUAL_SAMPLES, ENERGY_PRODUCTS)
+        numbers = (max(POSTERIOR_SAMPLES, n_members), max(RESIDUAL_SAMPLES, n_members), ENERGY_PRODUCTS)
         energy = draw_samples(terms, posterior, *numbers, seed)
         force = draw_samples(terms, posterior, n_members, n_members, FORCE_PRODUCTS, seed + 1)
         a, b = calibration.forces.posterior, calibration.forces.residual
@@ -89,7 +89,7 @@ class Committee:
         response = CommitteeResponse.zeros(
             environment.n_atoms,
             max(POSTERIOR_SAMPLES, self.n_members),
-            RESIDUAL_SAMPLES,
+            max(RESIDUAL_SAMPLES, self.n_members),
             self.n_members,
             n_members,
         )

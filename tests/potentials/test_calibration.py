@@ -1,0 +1,150 @@
+"""Calibration: held-out errors without refits, scale factors of data drawn from the process itself."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+import castile
+from castile.evaluation.calibrate import calibrate
+from castile.potentials.calibration import KindCalibration, VarianceParts
+from castile.potentials.calibration_fit import fit_kind
+from castile.potentials.held_out import HeldOut, HeldOutLabels
+from castile.potentials.hold_out_calibration import choose_blocks
+from castile.potentials.training_rows import RowBuilder, trainable_terms
+from castile.structures import as_source
+from potentials.examples import copper_set, metal
+
+OPTIONS = {"cutoff": 3.93, "n_max": 4, "l_max": 3, "n_sparse": 16, "threads": 1, "core": False}
+FIXED = {"energy_noise": 0.01, "force_noise": 0.05, "stress_noise": 0.005}
+
+
+def test_held_out_errors_are_those_of_a_fit_without_the_block() -> None:
+    data = copper_set(8)
+    settings = {"soap": [{"amplitude": 1.0}], "pair": [{"amplitude": 0.1}], "calibrate": False}
+    composition = {"Cu": 0.0}
+    gap = castile.GAP(settings, **OPTIONS, **FIXED, composition=composition).fit(data)
+    outcome = gap.outcome_
+    builder = RowBuilder(
+        trainable_terms(outcome.model.terms), outcome.model.composition, None, outcome.settings
+    )
+    block = list(as_source(data[:2]))
+    labels = HeldOut(builder, outcome.posterior)(block)
+    without = castile.GAP()._take(outcome).refit(data[2:])
+    assert [label.kind for label in labels] == ["energy", "forces", "stress"] * 2
+    for structure, (energy, forces, stress) in zip(block, (labels[:3], labels[3:]), strict=True):
+        prediction = without.predict(structure.atoms)
+        variances = without.uncertainty.variances(structure.atoms)
+        assert energy.errors[0] == pytest.approx(prediction.energy - structure.energy, abs=1e-7)
+        np.testing.assert_allclose(forces.errors, (prediction.forces - structure.forces).ravel(), atol=1e-7)
+        np.testing.assert_allclose(stress.errors, prediction.stress - structure.stress, atol=1e-8)
+        assert energy.parts.posterior[0] == pytest.approx(variances.energy.posterior[0], rel=1e-5)
+        np.testing.assert_allclose(forces.parts.posterior, variances.forces.posterior, rtol=1e-4)
+        np.testing.assert_allclose(forces.parts.residual, variances.forces.residual, atol=1e-9)
+        assert stress.parts.prior == pytest.approx(variances.stress.prior)
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(1.0, 1.0, 0.02), (4.0, 0.5, 0.01)])
+def test_factors_of_errors_that_have_them(a: float, b: float, c: float) -> None:
+    rng = np.random.default_rng(0)
+    n = 4000
+    posterior, residual = 10.0 ** rng.uniform(-5, -1, n), 10.0 ** rng.uniform(-5, -1, n)
+    parts = VarianceParts(posterior, residual, np.full(n, 1e3))
+    errors = KindCalibration(a, b, c).deviations(parts) * rng.standard_normal(n)
+    found = fit_kind([HeldOutLabels("forces", errors, parts)], noise=0.02)
+    assert found is not None
+    assert found.posterior == pytest.approx(a, rel=0.1)
+    assert found.residual == pytest.approx(b, rel=0.15)
+    assert found.floor == pytest.approx(c, rel=0.3)
+    size = np.abs(errors) / found.deviations(parts)
+    assert np.mean(size < 0.9945) == pytest.approx(0.68, abs=0.02)
+    assert np.mean(size < 1.96) == pytest.approx(0.95, abs=0.01)
+
+
+def test_single_wrong_labels_do_not_decide() -> None:
+    rng = np.random.default_rng(1)
+    parts = VarianceParts(np.full(1000, 0.01), np.zeros(1000), np.ones(1000))
+    errors = 0.1 * rng.standard_normal(1000)
+    errors[:3] = 50.0
+    found = fit_kind([HeldOutLabels("forces", errors, parts)], noise=0.01)
+    assert found is not None
+    assert found.deviations(parts)[0] == pytest.approx(0.1, rel=0.1)
+
+
+def test_few_labels_and_labels_of_symmetry_do_not_count() -> None:
+    few = VarianceParts(np.ones(5), np.ones(5), np.ones(5))
+    assert fit_kind([HeldOutLabels("energy", np.ones(5), few)], noise=1.0) is None
+    rng = np.random.default_rng(2)
+    variances = np.concatenate([np.full(500, 0.01), np.zeros(500)])
+    parts = VarianceParts(variances, np.zeros(1000), np.concatenate([np.ones(500), np.zeros(500)]))
+    errors = np.sqrt(variances) * rng.standard_normal(1000)
+    found = fit_kind([HeldOutLabels("forces", errors, parts)], noise=0.01)
+    assert found is not None
+    assert found.deviations(parts)[0] == pytest.approx(0.1, rel=0.1)
+
+
+def test_scale_one_for_data_of_the_process_itself() -> None:
+    """Labels drawn from the predictive distribution: its own raw deviations are right.
+
+    One draw has as many degrees of freedom as there are sparse points, so scales scatter; their mean square
+    does not.
+    """
+    settings = {"soap": [{"amplitude": 1.0}], "calibrate": False}
+    gap = castile.GAP(settings, **OPTIONS, **FIXED, pair=False, composition={"Cu": 0.0}).fit(copper_set(6))
+    frames = [metal(200 + k, lattice=3.4 + 0.06 * k, rattle=0.25) for k in range(12)]
+    draws: list[list[Atoms]] = []
+
+    def collect(calc: object) -> float:
+        labelled = [atoms.copy() for atoms in frames]
+        for atoms in labelled:
+            atoms.calc = calc
+            results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+            atoms.calc = SinglePointCalculator(atoms, **results)
+        draws.append(labelled)
+        return 0.0
+
+    gap.deviation_of(collect, n_samples=24)
+    raw = np.concatenate([gap.predict_with_uncertainty(a, method="exact").forces_std for a in frames[::3]])
+    scales = []
+    for labelled in draws[1:]:
+        model = castile.GAP()._take(gap.outcome_)
+        result = calibrate(model, labelled)
+        assert (result.n_structures, result.seen) == (12, ())
+        found = [model.predict_with_uncertainty(a, method="exact").forces_std for a in frames[::3]]
+        scales.append(np.median(np.concatenate(found) / raw))
+    assert np.sqrt(np.mean(np.square(scales))) == pytest.approx(1.0, abs=0.2)
+
+
+def test_structures_of_the_training_set_are_left_out() -> None:
+    data = copper_set(12)
+    gap = castile.GAP(**OPTIONS).fit(data[:8])
+    names = [f"structure {k}" for k in range(3)]
+    result = calibrate(gap, data[5:])
+    assert len(result.seen) == 3
+    assert result.n_structures == 4
+    assert set(result.seen) <= {*names, *(f"structure {k}" for k in range(8))}
+    with pytest.raises(castile.InputError, match="3 structures were in the training set"):
+        calibrate(gap, data[5:8])
+
+
+def test_every_fit_calibrates_itself_and_updates_keep_it() -> None:
+    data = copper_set(12)
+    gap = castile.GAP(**OPTIONS).fit(data)
+    calibration = gap.outcome_.calibration
+    assert "held-out errors of 12 of 12" in calibration.source
+    assert calibration.forces.posterior > 0.0
+    assert "calibrated on held-out errors" in gap.predict_with_uncertainty(metal(9)).meaning
+    assert gap.update(copper_set(14)[12:]).outcome_.calibration == calibration
+    assert len(gap.training_fingerprints) == 14
+    raw = castile.GAP({"calibrate": False}, **OPTIONS).fit(data)
+    assert raw.outcome_.calibration.source == "not calibrated"
+
+
+def test_similar_structures_leave_together() -> None:
+    rng = np.random.default_rng(3)
+    fingerprints = rng.normal(size=(30, 8))
+    fingerprints[20:] = fingerprints[:10] + 1e-4 * rng.normal(size=(10, 8))
+    blocks = choose_blocks(fingerprints, 100, 0)
+    assert sorted(index for block in blocks for index in block) == list(range(30))
+    for k in range(10):
+        assert any({k, 20 + k} <= set(block) for block in blocks)
