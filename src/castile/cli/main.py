@@ -17,15 +17,32 @@ from castile.cli import (
     fit,
     info,
     learn,
+    neb,
     predict,
     quip,
     select,
     simulate,
+    split,
     status,
 )
 from castile.errors import CastileError
 
-GROUPS = (demo, fit, evaluate, calibrate, predict, simulate, describe, select, learn, status, info, quip)
+GROUPS = (
+    demo,
+    fit,
+    evaluate,
+    calibrate,
+    predict,
+    simulate,
+    describe,
+    select,
+    learn,
+    neb,
+    status,
+    split,
+    info,
+    quip,
+)
 
 
 class CommandGroup(TyperGroup):

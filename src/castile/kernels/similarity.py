@@ -17,11 +17,20 @@ from castile.kernels.environments import Float64Array, describe_environments
 from castile.kernels.structure_kernels import StructureKernel, make_structure_kernel
 
 
+def structure_array(structures: Sequence[Atoms]) -> NDArray[np.object_]:
+    """Return structures as an array (n_structures,) of objects, for estimators that convert lists."""
+    array = np.empty(len(structures), dtype=object)
+    for index, atoms in enumerate(structures):
+        array[index] = atoms
+    return array
+
+
 class StructureSimilarity(GenericKernelMixin, Kernel):
     """Structure kernel on lists of ``ase.Atoms``, in the manner of scikit-learn.
 
     ``similarity(X, Y)`` is the matrix for ``kernel="precomputed"`` of scikit-learn's estimators; the object
-    itself is a kernel of ``GaussianProcessRegressor``.
+    itself is a kernel of ``GaussianProcessRegressor``, which takes the structures as a
+    :func:`structure_array`.
 
     Parameters
     ----------

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import csr_array
-from scipy.special import logsumexp
 
 from castile.errors import CastileError
 
@@ -114,8 +113,8 @@ def entropic_plan(
     while True:
         last = step <= gamma
         for _ in range(10):
-            f = -step * (math.log(n) + logsumexp((g[None, :] - cost) / step, axis=1))
-            g = -step * (math.log(m) + logsumexp((f[:, None] - cost) / step, axis=0))
+            f = -step * (math.log(n) + _log_sum((g[None, :] - cost) / step, axis=1))
+            g = -step * (math.log(m) + _log_sum((f[:, None] - cost) / step, axis=0))
         g, error, steps = _newton(cost, g, step, tolerance if last else 1e-4, max_iterations if last else 20)
         used += 10 + steps
         if last:
@@ -129,10 +128,17 @@ def entropic_plan(
     return EntropicPlan(_exact_marginals(_plan(cost, g, gamma)[0]), used, error)
 
 
+def _log_sum(values: Float64Array, axis: int) -> Float64Array:
+    """Logarithm of the sum of exponentials."""
+    largest = values.max(axis=axis, keepdims=True)
+    total: Float64Array = np.log(np.exp(values - largest).sum(axis=axis))
+    return total + largest.squeeze(axis)
+
+
 def _plan(cost: Float64Array, g: Float64Array, gamma: float) -> tuple[Float64Array, float]:
     """Plan with exact row sums for the potentials g, and the dual objective."""
     logits = (g[None, :] - cost) / gamma
-    sums = logsumexp(logits, axis=1)
+    sums = _log_sum(logits, axis=1)
     plan = np.exp(logits - sums[:, None]) / len(cost)
     return plan, float(g.mean() - gamma * sums.mean())
 
@@ -152,7 +158,7 @@ def _newton(
         curvature = (np.diag(sums) - n * (plan.T @ plan)) / gamma
         scale = float(np.trace(curvature)) / m
         curvature += scale / m  # along (1, ..., 1) nothing changes
-        curvature[np.diag_indices(m)] += 1e-13 * scale + 1e-300
+        curvature[np.diag_indices(m)] += 1e-9 * scale + 1e-300
         direction = np.linalg.solve(curvature, gradient)
         slope, length = float(gradient @ direction), 1.0
         while True:
@@ -172,6 +178,7 @@ def _exact_marginals(plan: Float64Array) -> Float64Array:
     n, m = plan.shape
     plan = plan * np.minimum(1.0 / (n * plan.sum(axis=1)), 1.0)[:, None]
     plan = plan * np.minimum(1.0 / (m * plan.sum(axis=0)), 1.0)[None, :]
-    rows, columns = 1.0 / n - plan.sum(axis=1), 1.0 / m - plan.sum(axis=0)
+    rows = np.maximum(1.0 / n - plan.sum(axis=1), 0.0)
+    columns = np.maximum(1.0 / m - plan.sum(axis=0), 0.0)
     missing = float(rows.sum())
     return plan + np.outer(rows, columns) / missing if missing > 1e-300 else plan

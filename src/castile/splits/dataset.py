@@ -1,0 +1,158 @@
+"""A data set read once: its structures as a table, and what splits and audits ask about each of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from castile.errors import InputError
+from castile.splits.assignment import make_strata
+from castile.splits.disjoint_sets import DisjointSets
+from castile.splits.structure_table import StructureTable, table_of
+from castile.structures import LabelledStructure, StructureSource
+from castile.structures.fingerprints import geometry_hash
+
+IndexArray = NDArray[np.int64]
+CONFIG_TYPE, COMPOSITION, ENERGY = "config_type", "composition", "energy"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What was read.
+
+    Attributes
+    ----------
+    table : StructureTable
+    energies : ndarray, shape (n_structures,)
+        Total energies, eV; NaN where there is none.
+    config_types : tuple of str
+    columns : dict of str to tuple
+        Values of the info keys that were asked for.
+    geometry_hashes : tuple of bytes
+        Equal for structures whose coordinates are equal.
+    """
+
+    table: StructureTable
+    energies: NDArray[np.float64]
+    config_types: tuple[str, ...]
+    columns: dict[str, tuple[Any, ...]]
+    geometry_hashes: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        """Number of structures."""
+        return len(self.table)
+
+    def groups(self, keys: Sequence[str]) -> IndexArray | None:
+        """Return groups (n_structures,) of structures that share a value of any of ``keys``."""
+        if not keys:
+            return None
+        sets = DisjointSets(len(self))
+        for key in keys:
+            _, codes = np.unique([str(value) for value in self.columns[key]], return_inverse=True)
+            first = np.unique(codes, return_index=True)[1]
+            sets.union(np.arange(len(self)), first[codes])
+        return sets.labels()
+
+    def strata(self, keys: Sequence[str]) -> IndexArray | None:
+        """Return classes (n_structures,) by "config_type", "composition", "energy" or info keys."""
+        if not keys:
+            return None
+        combined = np.zeros(len(self), dtype=np.int64)
+        for key in keys:
+            codes = make_strata(self._values(key))
+            combined = combined * (int(codes.max()) + 1) + codes
+        return np.asarray(np.unique(combined, return_inverse=True)[1], dtype=np.int64)
+
+    def target(self, key: str) -> NDArray[np.float64]:
+        """Return the numbers (n_structures,) under ``key``; "energy" is per atom, in eV.
+
+        Raises
+        ------
+        InputError
+            If a structure has no finite number there; it is named.
+        """
+        values = self.energies / self.table.n_atoms if key == ENERGY else None
+        if values is None:
+            values = np.array([_number(value) for value in self.columns[key]])
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            name = self.table.names[int(bad[0])]
+            raise InputError(f"{name}: has no finite number {key!r} ({bad.size} of {len(self)} structures)")
+        return values
+
+    def _values(self, key: str) -> NDArray[Any]:
+        if key == CONFIG_TYPE:
+            return np.array(self.config_types)
+        if key == COMPOSITION:
+            return np.array([self.table.atoms(k).get_chemical_formula() for k in range(len(self))])
+        if key == ENERGY:
+            return self.target(key)
+        numbers = np.array([_number(value) for value in self.columns[key]])
+        return numbers if np.isfinite(numbers).all() else np.array([str(v) for v in self.columns[key]])
+
+
+def read_dataset(
+    source: StructureSource, keys: Sequence[str] = (), progress: Callable[[int], None] | None = None
+) -> Dataset:
+    """Read all structures once.
+
+    Parameters
+    ----------
+    source : StructureSource
+    keys : sequence of str
+        Info keys whose values are wanted ("config_type", "composition" and "energy" always are).
+    progress : callable, optional
+        Called with the number of structures read.
+
+    Raises
+    ------
+    InputError
+        For a bad structure, or one without a wanted key; file and index are named.
+    """
+    wanted = [key for key in dict.fromkeys(keys) if key not in (CONFIG_TYPE, COMPOSITION, ENERGY)]
+    energies: list[float] = []
+    kinds: list[str] = []
+    columns: dict[str, list[Any]] = {key: [] for key in wanted}
+    hashes: list[bytes] = []
+
+    def noted(structure: LabelledStructure) -> LabelledStructure:
+        """Keep what is asked for, on the way into the table."""
+        energies.append(np.nan if structure.energy is None else structure.energy)
+        kinds.append(structure.config_type)
+        hashes.append(geometry_hash(structure.atoms))
+        for key in wanted:
+            if key not in structure.atoms.info:
+                known = ", ".join(sorted(structure.atoms.info)) or "nothing"
+                raise InputError(f"{structure.name}: has no info key {key!r}; it has {known}")
+            columns[key].append(structure.atoms.info[key])
+        if progress is not None:
+            progress(len(kinds))
+        return structure
+
+    table = table_of(noted(structure) for structure in source)
+    return Dataset(
+        table,
+        np.array(energies, dtype=np.float64),
+        tuple(kinds),
+        {key: tuple(values) for key, values in columns.items()},
+        tuple(hashes),
+    )
+
+
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan

@@ -1,0 +1,181 @@
+"""The certificate of a split as a file: what went in, what came out, and what proves it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.io.extxyz import write_xyz
+
+from castile.errors import InputError
+from castile.formats import write_text_file
+from castile.splits.dataset import file_hash
+from castile.splits.plan import Split, SplitSettings
+from castile.structures import StructureSource
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "castile split", 1
+_KEYS = {
+    "format", "version", "data", "files", "n_structures", "settings", "threshold", "fractions", "parts",
+    "removed", "components", "component_sizes", "effective_number", "largest_similarity", "closest_pairs",
+    "sha256",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WrittenSplit:
+    """Files of a split: the manifest and one file per part."""
+
+    manifest: Path
+    parts: tuple[Path, ...]
+
+
+def part_names(n_parts: int) -> tuple[str, ...]:
+    """Return the names of the parts: train and test, with valid between, or numbers."""
+    if n_parts == 2:
+        return "train", "test"
+    if n_parts == 3:
+        return "train", "valid", "test"
+    return tuple(f"part{k}" for k in range(n_parts))
+
+
+def write_split(
+    folder: str | os.PathLike[str],
+    source: StructureSource,
+    split: Split,
+    settings: SplitSettings,
+    data: Sequence[str],
+) -> WrittenSplit:
+    """Write one extended XYZ file per part, with everything that the structures carry, and the manifest.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    source : StructureSource
+        What was split, read again.
+    split : Split
+    settings : SplitSettings
+    data : sequence of str
+        The data as they were named, with their slices.
+
+    Raises
+    ------
+    InputError
+        If a file to be written is one of those that are read.
+    """
+    target = Path(folder)
+    names = part_names(len(split.assignment.wanted))
+    paths = [target / f"{name}.xyz" for name in names]
+    for path in [*paths, target / MANIFEST]:
+        source.refuse_as_output(path)
+    target.mkdir(parents=True, exist_ok=True)
+    _write_parts(source, split.parts, paths)
+    content = _content(source, split, settings, data, names, paths)
+    content["sha256"] = digest(content)
+    write_text_file(target / MANIFEST, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return WrittenSplit(target / MANIFEST, tuple(paths))
+
+
+def _write_parts(source: StructureSource, parts: np.ndarray, paths: Sequence[Path]) -> None:
+    """Append every structure to the file of its part."""
+    temporary = [path.with_suffix(".xyz.part") for path in paths]
+    streams = [open(path, "w", encoding="utf-8") for path in temporary]  # noqa: SIM115
+    try:
+        for structure, part in zip(source, parts, strict=True):
+            if part >= 0:
+                write_xyz(streams[part], [structure.atoms], write_results=True)
+    finally:
+        for stream in streams:
+            stream.close()
+    for old, new in zip(temporary, paths, strict=True):
+        os.replace(old, new)
+
+
+def _content(
+    source: StructureSource,
+    split: Split,
+    settings: SplitSettings,
+    data: Sequence[str],
+    names: Sequence[str],
+    paths: Sequence[Path],
+) -> dict[str, Any]:
+    pairs = split.certificate.pairs
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "data": [os.path.abspath(name) for name in data],
+        "files": [
+            {"path": str(Path(f).resolve()), "sha256": file_hash(f)} for f in sorted(set(source.files))
+        ],
+        "n_structures": len(split.parts),
+        "settings": {
+            "similarity": split.index.settings.to_dict(),
+            "threshold_given": settings.threshold,
+            "rattle_angstrom": settings.rattle,
+            "group_by": list(settings.group_by),
+            "stratify": list(settings.stratify),
+            "blocks": settings.blocks,
+            "seed": settings.seed,
+        },
+        "threshold": split.threshold,
+        "fractions": list(split.assignment.wanted),
+        "parts": [
+            {
+                "name": name,
+                "file": path.name,
+                "sha256": file_hash(path),
+                "n_structures": int((split.parts == k).sum()),
+                "indices": np.flatnonzero(split.parts == k).tolist(),
+            }
+            for k, (name, path) in enumerate(zip(names, paths, strict=True))
+        ],
+        "removed": np.flatnonzero(split.parts < 0).tolist(),
+        "components": split.components.labels.tolist(),
+        "component_sizes": np.sort(split.components.sizes)[::-1].tolist(),
+        "effective_number": split.effective_number,
+        "largest_similarity": split.certificate.largest_similarity,
+        "closest_pairs": [
+            {
+                "parts": [names[pair.part], names[pair.other_part]],
+                "structures": [pair.structure, pair.other_structure],
+                "similarity": pair.similarity,
+            }
+            for pair in pairs
+        ],
+    }
+
+
+def digest(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a manifest's content without its own digest."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """Return path and content of the manifest in a folder (or of the file itself).
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is no manifest of this version.
+    """
+    path = Path(folder)
+    path = path / MANIFEST if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest; name the folder that castile split wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is no JSON ({error}); the manifest was damaged") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise InputError(f"{path}: is no manifest of castile split, version {VERSION}")
+    if set(content) != _KEYS:
+        raise InputError(f"{path}: keys {sorted(set(content) ^ _KEYS)} are missing or unknown")
+    return path, content
