@@ -12,10 +12,10 @@ from benchmarks.data import data_files
 from benchmarks.isolation import run_isolated
 from benchmarks.records import Check, Record, Table, figure
 
-N_SPARSE, N_START, N_SEEDS, N_BOUGHT, STEP = 800, 10, 5, 50, 2
+N_SPARSE, N_START, N_SEEDS, N_BOUGHT, STEP = 800, 10, 5, 44, 2
 WITHIN = 1.10
-STRATEGIES = ("random", "farthest", "variance", "variance, stratified", "pool-variance")
-GREEDY = ("variance", "variance, stratified", "pool-variance")
+STRATEGIES = ("random", "farthest", "variance", "pool-variance")
+GREEDY = ("variance", "pool-variance")
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ def record_of(result: dict[str, Any], quick: bool) -> Record:
     notes = (
         f"pool {result['n_pool']} structures, start {N_START} random ones (counted as labels), "
         f"{result['n_columns']} columns, {result['cpu_seconds'] / 60:.1f} min of processor time in all",
-        "force RMSE on the test file with the whole pool, per seed: "
-        + ", ".join(figure(value) for value in result["full_rmse"])
-        + " eV/A",
+        f"force RMSE on the test file with the whole pool: {figure(result['full_rmse'])} eV/A",
         "the strategies end at "
         + ", ".join(
             f"{strategy} {max(run['labels'][-1] for run in runs if run['strategy'] == strategy)}"
@@ -128,20 +126,22 @@ def learning_curves(train: str, test: str, n_sparse: int, n_seeds: int, n_bought
     started = time.process_time()
     builder, pool, held_out = load_rows(train, test, n_sparse)
     runs: list[dict[str, Any]] = []
-    full_rmse = []
+    # errors of all strategies are those of fits with the noise and amplitudes that the whole pool teaches;
+    # the strategies themselves know only what the start taught
+    settled = learned_whitening(builder, pool)
+    fitted, tested = [settled(s) for s in pool], [settled(s) for s in held_out]
+    everything = curve(fitted, list(range(len(pool))), [len(pool)], tested)[0]
     for seed in range(n_seeds):
         order = np.random.default_rng(seed).permutation(len(pool))
         start, rest = order[:N_START].tolist(), order[N_START:].tolist()
         whiten = learned_whitening(builder, [pool[i] for i in start])
-        whitened, tested = [whiten(s) for s in pool], [whiten(s) for s in held_out]
-        everything = curve(whitened, list(range(len(pool))), [len(pool)], tested)[0]
-        full_rmse.append(everything)
+        whitened = [whiten(s) for s in pool]
         for strategy in STRATEGIES:
             began = time.process_time()
             n_wanted = n_bought if strategy in GREEDY else len(rest)
             bought = buy(strategy, pool, whitened, start, rest, n_wanted, seed)
             counts = list(range(N_START, N_START + len(bought) + 1, STEP))
-            rmse = curve(whitened, start + bought, counts, tested)
+            rmse = curve(fitted, start + bought, counts, tested)
             atoms = np.cumsum([pool[i].n_atoms for i in start + bought])
             below = np.flatnonzero(np.array(rmse) <= WITHIN * everything)
             runs.append(
@@ -159,7 +159,7 @@ def learning_curves(train: str, test: str, n_sparse: int, n_seeds: int, n_bought
     return {
         "n_pool": len(pool),
         "n_columns": builder.n_columns,
-        "full_rmse": full_rmse,
+        "full_rmse": everything,
         "cpu_seconds": time.process_time() - started,
         "runs": runs,
     }
@@ -245,7 +245,6 @@ def buy(
     from castile.selection import farthest_points
     from castile.selection.information import OwnInformation, PosteriorRoot, TargetVariance, greedy_blocks
     from castile.selection.row_blocks import BlockFile, compress_block
-    from castile.selection.strata import strata_of, stratum_quotas
 
     if strategy == "random":
         return np.random.default_rng(1000 + seed).permutation(rest)[:n_wanted].tolist()
@@ -255,17 +254,13 @@ def buy(
     n_columns = whitened[0].block.shape[1]
     root = PosteriorRoot.given(sum(whitened[i].block.T @ whitened[i].block for i in start))
     criterion: Any = OwnInformation()
-    strata = quotas = None
     if strategy == "pool-variance":
         metric = sum(s.forces.T @ s.forces for s in whitened) / sum(len(s.forces) for s in whitened)
         criterion = TargetVariance(root.matrix.T @ metric @ root.matrix)
-    elif strategy == "variance, stratified":
-        strata = strata_of([pool[i].kind for i in rest])[0]
-        quotas = stratum_quotas(np.bincount(strata), n_wanted)
     with BlockFile(n_columns) as blocks:
         for i in rest:
             blocks.append(compress_block(whitened[i].block, 1e-3))
-        choice = greedy_blocks(blocks, n_wanted, criterion=criterion, root=root, strata=strata, quotas=quotas)
+        choice = greedy_blocks(blocks, n_wanted, criterion=criterion, root=root)
     return [rest[i] for i in choice.indices]
 
 
@@ -292,6 +287,7 @@ def draw(record: Record, path: Any) -> None:
     """Draw the learning curves: mean over the seeds, and the band from the lowest to the highest."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter
 
     from castile.report import style
 
@@ -304,13 +300,14 @@ def draw(record: Record, path: Any) -> None:
         for axes, unit in zip(drawing.subplots(1, 2, sharey=True), ("labels", "atoms"), strict=True):
             for strategy in STRATEGIES:
                 mine = [run for run in runs if run["strategy"] == strategy]
-                errors = np.array([run["rmse"] for run in mine])
-                x = np.mean([run[unit] for run in mine], axis=0)
+                shortest = min(len(run["rmse"]) for run in mine)  # duplicates are never chosen by distance
+                errors = np.array([run["rmse"][:shortest] for run in mine])
+                x = np.mean([run[unit][:shortest] for run in mine], axis=0)
                 axes.plot(x, errors.mean(axis=0), color=colors[strategy], label=strategy)
                 axes.fill_between(
                     x, errors.min(axis=0), errors.max(axis=0), color=colors[strategy], alpha=0.15, linewidth=0
                 )
-            limit = WITHIN * float(np.mean(record.numbers["full_rmse"]))
+            limit = WITHIN * record.numbers["full_rmse"]
             axes.axhline(limit, color=style.MUTED, linewidth=0.8)
             last = max(run[unit][-1] for run in runs if run["strategy"] in GREEDY)
             axes.set(
@@ -319,5 +316,7 @@ def draw(record: Record, path: Any) -> None:
             )
         first = drawing.axes[0]
         first.set(ylabel="force RMSE on the test file (eV/Å)", yscale="log")
+        first.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        first.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
         first.legend(fontsize=8.5)
         drawing.savefig(path, dpi=130, metadata={"Software": None})

@@ -27,7 +27,7 @@ def test_record_counts_labels_and_says_what_was_not_reached():
         run(strategy, seed, 2 if strategy == "random" else 1) for strategy in STRATEGIES for seed in (0, 1)
     ]
     runs[-1]["within"] = None
-    result = {"n_pool": 40, "n_columns": 9, "full_rmse": [0.1, 0.1], "cpu_seconds": 60.0, "runs": runs}
+    result = {"n_pool": 40, "n_columns": 9, "full_rmse": 0.1, "cpu_seconds": 60.0, "runs": runs}
     record = record_of(result, True)
     assert record.numbers["random/labels_needed"] == 14
     assert record.numbers["variance/labels_needed"] == 12
