@@ -1,0 +1,371 @@
+"""``castile barriers``: models of migration barriers, and screening of crystals with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from castile.cli.options import JsonFile
+
+if TYPE_CHECKING:
+    from castile.barriers import BarrierModel, MigrationPath
+    from castile.barriers.crossval import Folds
+    from castile.barriers.scores import BarrierScores
+    from castile.evaluation.tables import Table
+
+app = typer.Typer(
+    name="barriers", no_args_is_help=True, help="Migration barriers of ions: fit, predict, screen."
+)
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATHS",
+        help="Migration paths: extended XYZ with path_id and image, any file with the images of one path, "
+        "folders of NEB results (VASP, Quantum ESPRESSO), folders of these, globs in quotes.",
+    ),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model of 'castile barriers fit' (.castile).")]
+Threshold = Annotated[
+    float, typer.Option(min=0.0, metavar="EV", help="Barrier below which an ion conducts well, eV.")
+]
+Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an HTML report with figures.")]
+Interpolation = Annotated[
+    str, typer.Option(metavar="linear|idpp", help="Between an initial and a final structure alone.")
+]
+PathShape = Annotated[
+    str,
+    typer.Option(
+        metavar="straight|images",
+        help="Reduce every path to the line between its ends (as data sets have them), or use the images.",
+    ),
+]
+Coverage = Annotated[float, typer.Option(min=0.05, max=0.99, help="Probability of the intervals.")]
+
+
+@app.command(no_args_is_help=True)
+def fit(
+    paths: Paths,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
+    json: JsonFile = None,
+    coverage: Coverage = 0.6827,
+    robust: Annotated[bool, typer.Option(help="Labels that all others contradict lose weight.")] = True,
+    path_shape: PathShape = "straight",
+    threshold: Threshold = 0.5,
+) -> None:
+    """Learn barriers (key 'barrier', eV, or the energies of the images) from PATHS."""
+    from castile.barriers import BarrierModel, save_barrier_model, score
+    from castile.cli.output import print_table, remark, write_json
+
+    _refuse(paths, output, json)
+    labelled = _labelled(paths)
+    model = BarrierModel(coverage=coverage, robust=robust, straight=_is_straight(path_shape)).fit(labelled)
+    scores = score(model.barriers_, model.leave_one_out(), threshold)
+    print_table(_score_table([("leave-one-out", scores)], "Barriers (hyper-parameters from all paths)"))
+    suspicious = model.suspicious_labels()
+    if suspicious:
+        print_table(_suspicious_table(model))
+    save_barrier_model(model, output)
+    remark(f"Model: {output} ({len(labelled)} paths)")
+    if json is not None:
+        numbers = scores.to_json_dict("loo_") | {"n_suspicious_labels": len(suspicious)}
+        write_json(json, {"n_training_paths": len(labelled), **numbers})
+
+
+@app.command(no_args_is_help=True)
+def predict(
+    model: Model,
+    paths: Paths,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="TABLE", help="Table to write (.csv or .parquet).")
+    ],
+    json: JsonFile = None,
+    threshold: Threshold = 0.5,
+    interpolation: Interpolation = "linear",
+    support: Annotated[int, typer.Option(min=0, help="Number of training paths named per prediction.")] = 3,
+) -> None:
+    """Predict barriers of PATHS; no labels are needed, and a broken path is a row with its error."""
+    from castile.barriers import load_barrier_model, predict_stream, read_paths, write_predictions
+    from castile.cli.output import counted, remark, write_json
+
+    _refuse([*paths, str(model)], output, json)
+    fitted = load_barrier_model(model)
+    stream = predict_stream(
+        fitted, read_paths(paths, interpolation=interpolation), threshold=threshold, n_support=support
+    )
+    with counted("predicting", None) as progress:
+        count = write_predictions(output, stream, progress)
+    remark(
+        f"Table: {output} ({count.n_predicted} barriers, {count.n_extrapolated} unlike the training paths)"
+    )
+    if count.n_broken:
+        remark(f"{count.n_broken} paths are broken and were skipped; the column 'error' says why")
+    if json is not None:
+        numbers = {
+            "n_paths": count.n_predicted,
+            "n_broken": count.n_broken,
+            "n_extrapolated": count.n_extrapolated,
+        }
+        write_json(json, numbers)
+
+
+@app.command(no_args_is_help=True)
+def evaluate(
+    model: Model, paths: Paths, json: JsonFile = None, report: Report = None, threshold: Threshold = 0.5
+) -> None:
+    """Errors of MODEL on PATHS with known barriers."""
+    from castile.barriers import load_barrier_model, score
+    from castile.barriers.scores import score_classes
+    from castile.cli.output import print_table, remark, write_json
+
+    _refuse([*paths, str(model)], json, report)
+    fitted = load_barrier_model(model)
+    labelled = _labelled(paths)
+    prediction = fitted.predict_intervals(labelled)
+    barriers = [float(path.barrier or 0.0) for path in labelled]
+    scores = score(barriers, prediction, threshold)
+    print_table(_score_table([("all", scores)], "Errors of barriers"))
+    classes = score_classes([path.structure_class or "(none)" for path in labelled], barriers, prediction)
+    if len(classes) > 1:
+        print_table(_class_table(classes))
+    if json is not None:
+        write_json(json, scores.to_json_dict())
+    if report is not None:
+        from castile.report.barriers_report import write_barrier_report
+
+        write_barrier_report(report, fitted, labelled, [("all", barriers, prediction, scores)])
+        remark(f"Report: {report}")
+
+
+@app.command(no_args_is_help=True)
+def crossval(
+    paths: Paths,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of random partitions.")] = 1,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    leak_proof: Annotated[
+        bool, typer.Option(help="Also folds that share no host and no similar path.")
+    ] = True,
+    json: JsonFile = None,
+    report: Report = None,
+    threshold: Threshold = 0.5,
+    path_shape: PathShape = "straight",
+) -> None:
+    """Cross-validation on PATHS: random folds beside leak-proof ones; nothing of a fold is seen before."""
+    from itertools import count
+
+    from castile.barriers import BarrierModel, cross_validate
+    from castile.barriers.scores import score_classes
+    from castile.cli.output import counted, print_table, remark, write_json
+
+    _refuse(paths, json, report)
+    labelled = _labelled(paths)
+    model = BarrierModel(straight=_is_straight(path_shape))
+    features = model.featurize(labelled)
+    plan: list[tuple[Folds, int]] = [("random", seed + k) for k in range(seeds)]
+    plan += [("leak-proof", seed)] if leak_proof else []
+    results = []
+    with counted("folds", len(plan) * folds) as progress:
+        finished = count(1)
+        for kind, this_seed in plan:
+            results.append(
+                cross_validate(
+                    model, labelled, features, folds=kind, n_folds=folds, seed=this_seed, threshold=threshold,
+                    advance=lambda: progress(next(finished)),
+                )
+            )  # fmt: skip
+    print_table(_score_table([(f"{r.kind}, seed {r.seed}", r.scores) for r in results], f"{folds} folds"))
+    last = results[-1]
+    print_table(
+        _class_table(
+            score_classes([p.structure_class or "(none)" for p in labelled], last.barriers, last.prediction)
+        )
+    )
+    if json is not None:
+        numbers: dict[str, object] = {
+            "n_folds": folds,
+            "leak_proof_n_groups": last.n_groups if leak_proof else None,
+        }
+        random = [r.scores for r in results if r.kind == "random"]
+        numbers |= random[0].to_json_dict("random_")
+        numbers["random_barrier_mae_mean_over_seeds_ev"] = sum(s.mae for s in random) / len(random)
+        numbers["random_barrier_r2_mean_over_seeds"] = sum(s.r2 or 0.0 for s in random) / len(random)
+        if leak_proof:
+            numbers |= last.scores.to_json_dict("leak_proof_")
+        write_json(json, numbers)
+    if report is not None:
+        from castile.report.barriers_report import write_barrier_report
+
+        fitted = model.fit_features(features, labelled)
+        kinds = {r.kind: r for r in reversed(results)}
+        parts = [(r.kind, list(r.barriers), r.prediction, r.scores) for r in kinds.values()]
+        write_barrier_report(report, fitted, labelled, parts)
+        remark(f"Report: {report}")
+
+
+@app.command(no_args_is_help=True)
+def screen(
+    structures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STRUCTURES", help="Crystals: CIF, POSCAR, any file of ASE, ASE databases, folders."
+        ),
+    ],
+    mobile: Annotated[str, typer.Option(metavar="ELEMENT", help="The element that moves, such as Li.")],
+    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model of 'castile barriers fit' (.castile).")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="TABLE", help="Ranked crystals (.csv or .parquet).")
+    ] = Path("screening.csv"),
+    hops: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Also write every hop (.csv or .parquet).")
+    ] = None,
+    database: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an ASE database (.db).")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an HTML page with the paths drawn.")
+    ] = None,
+    json: JsonFile = None,
+    longest: Annotated[float, typer.Option(metavar="ANGSTROM", help="Longest hop, Å.")] = 5.0,
+    interstitials: Annotated[bool, typer.Option(help="Also hops between voids.")] = False,
+    most_hops: Annotated[
+        int, typer.Option(min=1, help="Distinct hops per crystal at most, shortest first.")
+    ] = 100,
+    tolerance: Annotated[
+        float, typer.Option(metavar="ANGSTROM", help="Tolerance of the symmetry, Å.")
+    ] = 0.01,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N|ADDRESS|FILE", help="Processes, a Dask scheduler, or a batch system."),
+    ] = None,
+) -> None:
+    """Rank crystals by the lowest barrier that lets ELEMENT run through them in 1, 2 and 3 dimensions.
+
+    Finished crystals are kept in TABLE.journal.jsonl; the same command goes on where it was cut off.
+    """
+    from castile.barriers import load_barrier_model
+    from castile.barriers.crystals import crystal_files, read_crystals
+    from castile.barriers.screen_output import write_crystal_table, write_database, write_hop_table
+    from castile.barriers.screening import ScreenSettings
+    from castile.barriers.screening import screen as run_screening
+    from castile.cli.output import counted, print_table, remark, write_json
+    from castile.report.barriers_tables import screening_table
+
+    _refuse(
+        [str(file) for file in crystal_files(structures)] + [str(model)], output, hops, database, report, json
+    )
+    settings = ScreenSettings(mobile, longest, interstitials, tolerance, most_hops)
+    journal = output.with_name(f"{output.name}.journal.jsonl")
+    n_crystals = sum(1 for _ in read_crystals(structures))
+    with counted("screening", n_crystals) as progress:
+        finished = iter(range(1, n_crystals + 2))
+        results = run_screening(
+            read_crystals(structures), load_barrier_model(model), settings, workers=workers, journal=journal,
+            advance=lambda _: progress(next(finished, n_crystals)),
+        )  # fmt: skip
+    write_crystal_table(output, results)
+    if hops is not None:
+        write_hop_table(hops, results)
+    if database is not None:
+        write_database(database, results, settings)
+    if report is not None:
+        from castile.report.barriers_screening import write_screening_report
+
+        write_screening_report(report, results, settings)
+        remark(f"Report: {report}")
+    print_table(screening_table(results, 15))
+    skipped = [result for result in results if result.error is not None]
+    for result in skipped[:20]:
+        remark(f"skipped: {result.error}")
+    n_hops = sum(len(result.hops) for result in results)
+    remark(f"Table: {output} ({len(results) - len(skipped)} crystals, {n_hops} hops, {len(skipped)} skipped)")
+    if json is not None:
+        numbers = {"n_crystals": len(results), "n_skipped": len(skipped), "n_hops": n_hops}
+        write_json(json, numbers | {"n_extrapolated": sum(r.extrapolates for r in results)})
+    journal.unlink(missing_ok=True)
+
+
+def _is_straight(path_shape: str) -> bool:
+    from castile.errors import InputError
+
+    if path_shape not in ("straight", "images"):
+        raise InputError(f"--path-shape {path_shape}: give straight or images")
+    return path_shape == "straight"
+
+
+def _labelled(sources: list[str]) -> list[MigrationPath]:
+    """Paths with barriers; broken and unlabelled ones are counted on stderr."""
+    from castile.barriers import BrokenPath, read_paths
+    from castile.cli.output import remark
+    from castile.errors import InputError
+
+    labelled, n_without = [], 0
+    for path in read_paths(sources):
+        if isinstance(path, BrokenPath):
+            remark(f"skipped: path {path.path_id}: {path.error}")
+        elif path.barrier is None:
+            n_without += 1
+        else:
+            for warning in path.warnings:
+                remark(f"path {path.path_id}: {warning}")
+            labelled.append(path)
+    if n_without:
+        remark(f"{n_without} paths have no barrier and are left out")
+    if not labelled:
+        raise InputError("no path has a barrier: give it as key 'barrier' (eV), or images with energies")
+    return labelled
+
+
+def _refuse(read: list[str], *written: Path | None) -> None:
+    """Refuse outputs that are also read, or that a later step could not write."""
+    from castile.barriers.path_reading import source_files
+    from castile.errors import InputError
+
+    files = [file.resolve() for file in source_files(read)]
+    for output in written:
+        if output is None:
+            continue
+        if output.resolve() in files:
+            raise InputError(
+                f"{output}: is also read, and writing it would replace the data; name another file"
+            )
+        if not output.absolute().parent.is_dir():
+            raise InputError(f"{output}: there is no folder {output.absolute().parent}; create it")
+
+
+def _score_table(rows: list[tuple[str, BarrierScores]], title: str) -> Table:
+    from castile.evaluation.tables import ABSENT, Table
+
+    columns = (
+        "", "paths", "MAE (eV)", "RMSE (eV)", "R2", "right side of threshold (%)",
+        "inside interval (%)", "width (eV)",
+    )  # fmt: skip
+    cells = tuple(
+        (
+            name, str(s.n), f"{s.mae:.3f}", f"{s.rmse:.3f}", ABSENT if s.r2 is None else f"{s.r2:.3f}",
+            f"{100 * s.accuracy:.1f}", f"{100 * s.coverage:.1f}", f"{s.interval_width:.3f}",
+        )
+        for name, s in rows
+    )  # fmt: skip
+    first = rows[0][1]
+    note = f"Threshold {first.threshold:g} eV; intervals of {100 * first.expected_coverage:.0f} %."
+    return Table(columns, cells, title=title, note=note)
+
+
+def _class_table(classes: object) -> Table:
+    from castile.report.barriers_tables import class_table
+
+    return class_table(classes)  # type: ignore[arg-type]
+
+
+def _suspicious_table(model: BarrierModel) -> Table:
+    from castile.report.barriers_tables import suspicious_table
+
+    return suspicious_table(model.suspicious_labels())
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the command group."""
+    parent.add_typer(app)
