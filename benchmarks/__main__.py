@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import accuracy as accuracy_runs
+from benchmarks import calibration as calibration_runs
 from benchmarks import fit_cost, pages
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
@@ -147,6 +148,27 @@ def selection(
     _finish(record, json)
     if figure is not None:
         draw_selection(record, figure)
+
+
+@app.command("calibration")
+def calibration(
+    element: Annotated[str, typer.Argument(help="si or mo")],
+    json: Json = None,
+    quick: Quick = False,
+    threads: Threads = None,
+    model: Model = None,
+) -> None:
+    """Standard deviations of a default fit against the errors on its test set."""
+    if element not in calibration_runs.ELEMENTS:
+        raise typer.BadParameter(f"{element!r}: give one of {', '.join(calibration_runs.ELEMENTS)}")
+    path = None if model is None else str(model)
+    _finish(_named(calibration_runs.calibration(element, quick, thread_count(threads), path)), json)
+
+
+@app.command("uncertainty-cost")
+def uncertainty_cost(json: Json = None, quick: Quick = False, model: Model = None) -> None:
+    """Processor time of deviations over that of a plain prediction."""
+    _finish(_named(calibration_runs.cost(quick, None if model is None else str(model))), json)
 
 
 @app.command("speed")

@@ -15,6 +15,7 @@ PAGES = (
     "README.md",
     "docs/performance.md",
     "docs/accuracy.md",
+    "docs/uncertainty.md",
     "docs/active-learning.md",
     "docs/selection.md",
 )

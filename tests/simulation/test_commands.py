@@ -19,7 +19,7 @@ RUNNER = CliRunner()
 @pytest.fixture
 def app(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(simulate, "calculator_from", lambda model: EMT())
+    monkeypatch.setattr(simulate, "calculator_from", lambda model, precision=None: EMT())
     ase.io.write("cu.xyz", bulk("Cu", cubic=True, a=3.65))
     app = typer.Typer()
     simulate.register(app)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
 from castile.potentials.calibration import Calibration, VarianceParts
 from castile.potentials.committee_response import CommitteeResponse, PairCommittee, add_soap_committee
@@ -139,7 +140,7 @@ def sampled_energies(committee: Committee, response: CommitteeResponse, prior: A
     residual = _mean_square(response.residual) + response.lost
     parts = VarianceParts(_mean_square(response.posterior), residual, prior)
     total = VarianceParts(
-        _mean_square(response.total[None]),
+        np.array([_total_variance(response)]),
         _mean_square(response.residual.sum(axis=0)[None]) + np.sum(np.sqrt(response.lost)) ** 2,
         np.array([0.0]),
     )
@@ -172,6 +173,18 @@ def sampled_deviations(
 
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+def _total_variance(response: CommitteeResponse) -> float:
+    """Posterior variance of the total energy from two estimates.
+
+    The many samples of per-atom energies are projected, which in a crystal adds up; the few in full precision
+    scatter. The first counts within the 95 % confidence interval of the second.
+    """
+    few, many = np.mean(response.total**2), np.mean(response.posterior.sum(axis=0) ** 2)
+    half = 0.5 * len(response.total)
+    lower, upper = (half / gammaincinv(half, p) for p in (0.975, 0.025))
+    return float(np.clip(many, lower * few, upper * few))
 
 
 def _mean_square(samples: Array) -> Array:

@@ -113,8 +113,13 @@ def add_soap_committee(
             gradients.append(_pair_gradient(view, ordered, chunk, cotangent))
         return _PieceResult(piece, energies, sampled, tuple(gradients))
 
+    moments: dict[int, Array] = {}
     for result in map_chunks(work, pieces, threads if len(pieces) > 1 else 1):
         _add_piece(view, ordered, result, response)
+        element, moment = result.piece.element, result.sampled.moment
+        moments[element] = moments[element] + moment if element in moments else moment
+    for element, moment in moments.items():
+        response.total += sampler.totals(element, moment)
 
 
 def present_elements(term: SoapTerm, environment: Environment) -> tuple[tuple[int, ...], NDArray[np.int64]]:
@@ -142,7 +147,6 @@ def _add_piece(
     response.posterior[atoms] += result.sampled.posterior
     response.residual[atoms] += result.sampled.residual
     response.lost[atoms] += result.sampled.lost
-    response.total += result.sampled.total
     first, last = term.engine.pair_range(ordered, piece.begin, piece.end)
     centers = ordered.center_atoms[ordered.center[first:last]]
     targets = (response.mean, *response.members)

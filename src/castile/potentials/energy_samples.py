@@ -27,12 +27,12 @@ class SampledEnergies:
         eV.
     lost : ndarray, shape (n_atoms,)
         Prior variance that no sample contains, eV^2.
-    total : ndarray, shape (n_total,)
-        Sums of the first posterior samples over the atoms, in double precision: in a crystal, errors of
-        rounding and projection add up.
+    moment : ndarray
+        Sum over the atoms from which :meth:`EnergySamples.totals` makes sampled total energies in double
+        precision: in a crystal, errors of rounding and projection add up.
     """
 
-    total: Array
+    moment: Array
     posterior: NDArray[np.floating]
     residual: NDArray[np.floating]
     lost: Array
@@ -48,6 +48,9 @@ class EnergySamples(Protocol):
         self, element: int, spectra: NDArray[np.floating], points: Array, columns: slice
     ) -> SampledEnergies:
         """Return the sampled energies of atoms of an element with SOAP vectors (n_atoms, n_features)."""
+
+    def totals(self, element: int, moment: Array) -> Array:
+        """Return sampled total energies (n_total,) of atoms of an element from the sum of their moments."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,12 @@ class KernelEnergySamples:
         amplitude = self.samples.amplitudes[self.elements[element]]
         residual += amplitude * self.paths[element].values(spectra)
         posterior = kernel @ self.samples.posterior[columns]
-        total = posterior[:, : self.n_total].sum(axis=0)
-        return SampledEnergies(total, posterior, residual, np.zeros(len(dots)))
+        moment = posterior[:, : self.n_total].sum(axis=0)
+        return SampledEnergies(moment, posterior, residual, np.zeros(len(dots)))
+
+    def totals(self, element: int, moment: Array) -> Array:
+        """Return sampled total energies, which the moment is."""
+        return moment
 
 
 @dataclass(frozen=True)
@@ -150,13 +157,17 @@ class QuadraticEnergySamples:
     ) -> SampledEnergies:
         """Return the sampled energies."""
         values, lost = self.samples[element].values(spectra)
-        forms = self.forms[element]
         return SampledEnergies(
-            forms.reshape(len(forms), -1) @ (spectra.T @ spectra).ravel(),
+            np.asarray(spectra.T @ spectra),
             values[:, : self.n_posterior],
             values[:, self.n_posterior :],
             self.amplitudes[element] ** 2 * lost,
         )
+
+    def totals(self, element: int, moment: Array) -> Array:
+        """Return sampled total energies from the sum of p p^T."""
+        forms = self.forms[element]
+        return np.asarray(forms.reshape(len(forms), -1) @ moment.ravel())
 
 
 def energy_samples(term: SoapTerm, samples: SoapSamples, n_total: int) -> EnergySamples:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from castile.numerics.sampled_energies import quadratic_features
 
-MOST_AXES = 96
+MOST_AXES = 80
 _ROWS = 16  # whose products of features stay in cache
 DROPPED = 1e-9
 """Mean square of what SOAP vectors may lose when they are projected on the axes."""
@@ -91,7 +91,7 @@ class QuadraticBasis:
 
     @classmethod
     def of(cls, points: Array) -> "QuadraticBasis":
-        """Return as many axes as leave a mean square of 1e-9, at most 96."""
+        """Return as many axes as leave a mean square of 1e-9, at most 80."""
         mean = points.mean(axis=0)
         values, vectors = np.linalg.eigh((points - mean).T @ (points - mean) / len(points))
         left = np.cumsum(np.maximum(values, 0.0))
