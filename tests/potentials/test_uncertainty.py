@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
 import castile
@@ -324,3 +325,19 @@ def test_columns_of_blocks_without_points_have_no_amplitude() -> None:
     assert [entry.columns.stop for entry in entries][-1] == len(gap.outcome_.posterior.weights)
     found = exact_variances(entries, gap.outcome_.posterior, Environment.of(metal(0, "Cu4"), 4.0))
     assert found.stress is not None
+
+
+def test_an_imported_potential_has_its_prior_and_says_so(shared_data: Path) -> None:
+    folder = shared_data / "gap_models" / "gap_autoplex_LiCl_2b_soap"
+    gap = castile.import_gap(next(folder.glob("*.xml")))
+    rock_salt = bulk("LiCl", "rocksalt", a=5.1, cubic=True)
+    known = gap.predict_with_energy_deviations(rock_salt)
+    strange = Atoms("LiClLi", [[0, 0, 0], [1.2, 0, 0], [0.3, 1.1, 0.2]])
+    unknown = gap.predict_with_energy_deviations(strange)
+    assert known.prediction.energy == pytest.approx(gap.predict(rock_salt).energy)
+    assert np.all(known.energies_std > 0.0)
+    assert unknown.extrapolation_grade.min() > 2.0 * known.extrapolation_grade.max()
+    assert "no error bar" in known.meaning
+    assert not gap.has_uncertainty
+    with pytest.raises(InputError, match="imported from QUIP"):
+        gap.predict_with_uncertainty(rock_salt)
