@@ -95,7 +95,7 @@ class InverseDistances(_PairFeatures):
     s goes smoothly from 1 to 0 in the last 2 Angstrom before the cutoff. Translations, rotations and mirror
     images leave the features as they are.
 
-    Source: Koistinen, Asgeirsson, Vehtari, Jonsson, J. Chem. Theory Comput. 15, 6738 (2019), Eq. 14.
+    Source: Koistinen, Asgeirsson, Vehtari, Jonsson, J. Chem. Theory Comput. 15, 6738 (2019).
     """
 
     def _functions(self, pairs: PairPoint) -> tuple[Float64Array, Float64Array]:

@@ -46,6 +46,7 @@ class PairList:
         self._place = np.full(len(template), -1)
         self._place[free] = np.arange(len(free))
         self._known: set[tuple[int, ...]] = set()
+        self._covered: set[bytes] = set()
         self._set(np.empty((0, 5), dtype=int))
 
     def cover(self, positions: Sequence[Float64Array]) -> None:
@@ -53,6 +54,10 @@ class PairList:
         cell = self.template.cell.complete()
         known = set(self._known)
         for place in positions:
+            content = place.tobytes()
+            if content in self._covered:
+                continue
+            self._covered.add(content)
             first, second, shift = primitive_neighbor_list(
                 "ijS", self.template.pbc, cell, place, self.cutoff + SKIN, use_scaled_positions=False
             )

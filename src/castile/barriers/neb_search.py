@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from castile.active.ledger import State
 from castile.barriers.neb_band import Band, relax_band
-from castile.barriers.neb_ends import first_path
+from castile.barriers.neb_ends import first_path, free_atoms
 from castile.barriers.neb_oracle import PathOracle
 from castile.barriers.neb_settings import NebSettings
 from castile.barriers.neb_surprises import SurpriseFile
@@ -23,9 +23,11 @@ Float64Array = NDArray[np.float64]
 POINT = "point"
 SAME_STRUCTURE = 0.02
 """A: the climbing image is one that the oracle has computed when no atom is farther from it."""
-FAILED_REGION = 0.1
+FAILED_REGION = 0.001
 """A: structures this close to a failed one are not asked for."""
-RETREATS = 4
+NUDGES = (0.002, 0.01)
+RETREATS = (0.1, 0.3)
+"""A: how far another structure is from the failed one, tried in turn."""
 SMALLEST_DEVIATION = 2e-3
 """eV: errors are compared with no smaller deviation."""
 
@@ -209,14 +211,18 @@ class BandSearch:
         return len(self.points) + len(self.failed) > known
 
     def _retreat(self, band: Band, image: int) -> Float64Array:
-        """Return the positions of an image; where it failed, places half-way to the nearest computed one."""
-        place = band.images[image].positions
-        for _ in range(RETREATS):
-            if all(_distance(place, other) > FAILED_REGION for other in self.failed):
-                break
-            nearest = min(self.labelled, key=lambda atoms: _distance(atoms.positions, place))
-            place = 0.5 * (place + nearest.positions)
-        return np.array(place)
+        """Return the positions of an image; where it failed, others: very close ones, then nearer to data."""
+        place = np.array(band.images[image].positions)
+        nearest = min(self.labelled, key=lambda atoms: _distance(atoms.positions, place)).positions
+        away = max(_distance(nearest, place), 1e-9)
+        free = free_atoms(self.ends[0])
+        random = np.zeros_like(place)
+        seed = len(self.failed) + len(self.points)
+        random[free] = np.random.default_rng(seed).uniform(-1.0, 1.0, (len(free), 3))
+        moved = [place, *(place + shift * random for shift in NUDGES)]
+        moved += [place + (nearest - place) * min(shift / away, 0.9) for shift in RETREATS]
+        allowed = [p for p in moved if all(_distance(p, other) > FAILED_REGION for other in self.failed)]
+        return allowed[0] if allowed else place
 
     def _report(self, band: Band, climbing: Atoms | None) -> None:
         barrier = float(band.energies[band.top] - band.energies[0])
