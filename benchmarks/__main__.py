@@ -17,6 +17,7 @@ from benchmarks.isolation import ChildFailed
 from benchmarks.learning import PARTS as LEARNING_PARTS
 from benchmarks.learning import learning as run_learning
 from benchmarks.machine import busy_note, describe_machine
+from benchmarks.neb import run_neb
 from benchmarks.nve import nve as run_nve
 from benchmarks.peers import PeerMissing
 from benchmarks.precision import precision as run_precision
@@ -47,6 +48,7 @@ MACHINE = describe_machine()
 Run = Callable[[bool, int, str | None], Record]
 
 COMMANDS = (
+    "neb",
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
     "accuracy si-published",
     "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys",
@@ -148,6 +150,12 @@ def selection(
     _finish(record, json)
     if figure is not None:
         draw_selection(record, figure)
+
+
+@app.command("neb")
+def neb(json: Json = None, quick: Quick = False) -> None:
+    """Bands on a surrogate beside plain ones: barriers and calls of the oracle."""
+    _finish(_named(run_neb(quick)), json)
 
 
 @app.command("calibration")
