@@ -12,6 +12,7 @@ import typer
 from benchmarks import accuracy as accuracy_runs
 from benchmarks import calibration as calibration_runs
 from benchmarks import fit_cost, pages
+from benchmarks.audits import audits as run_audits
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
 from benchmarks.learning import PARTS as LEARNING_PARTS
@@ -28,6 +29,7 @@ from benchmarks.selection import selection as run_selection
 from benchmarks.smoke import Disagreement
 from benchmarks.smoke import smoke as run_smoke
 from benchmarks.speed import speed as run_speed
+from benchmarks.split_scale import split_scale as run_split_scale
 from benchmarks.startup import startup as run_startup
 from benchmarks.stream import stream as run_stream
 from castile.execution.threads import thread_count
@@ -237,6 +239,18 @@ def learning(
 def smoke(json: Json = None, threads: Threads = None) -> None:
     """Tiny sizes, every answer against an oracle; for continuous integration."""
     _finish(_named(run_smoke(thread_count(threads))), json)
+
+
+@app.command("split-scale")
+def split_scale(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Exact splits of up to 100,000 structures or environments."""
+    _finish(_named(run_split_scale(quick, thread_count(threads))), json)
+
+
+@app.command("audits")
+def audits(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Published splits audited, and the error of a random against a leak-proof split."""
+    _finish(_named(run_audits(quick, thread_count(threads))), json)
 
 
 @app.command("all")

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from castile.cli import (
+    audit,
     calibrate,
     demo,
     describe,
@@ -40,6 +41,7 @@ GROUPS = (
     neb,
     status,
     split,
+    audit,
     info,
     quip,
 )

@@ -34,11 +34,13 @@ class Projection:
         """Number of coordinates."""
         return int(self.basis.shape[1])
 
-    def apply(self, X: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return (coordinates (n, n_kept), remainders (n, n_features)) of the rows of X."""
+    def apply(self, X: Float64Array) -> tuple[Float64Array, Float64Array, float]:
+        """Return (coordinates (n, n_kept), lengths of the rest (n,), length of the mean rest) of rows."""
         centered = X - self.center
         kept = centered @ self.basis
-        return kept, centered - kept @ self.basis.T
+        squares = np.einsum("nf,nf->n", centered, centered) - np.einsum("nk,nk->n", kept, kept)
+        rest = centered.mean(axis=0) - kept.mean(axis=0) @ self.basis.T
+        return kept, np.sqrt(np.maximum(squares, 0.0)), float(np.linalg.norm(rest))
 
 
 def principal_projection(sample: Float64Array, most: int, tolerance: float = 1e-4) -> Projection:

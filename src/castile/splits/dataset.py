@@ -156,3 +156,14 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return np.nan
+
+
+def joined(first: Dataset, second: Dataset) -> Dataset:
+    """Return one data set after the other."""
+    return Dataset(
+        first.table.joined(second.table),
+        np.concatenate([first.energies, second.energies]),
+        first.config_types + second.config_types,
+        {key: first.columns[key] + second.columns[key] for key in first.columns},
+        first.geometry_hashes + second.geometry_hashes,
+    )

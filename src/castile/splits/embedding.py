@@ -49,11 +49,11 @@ def atom_points(environments: Environments, projection: Projection) -> Float64Ar
 
 
 def _points(X: Float64Array, projection: Projection) -> Float64Array:
-    kept, rest = projection.apply(X)
-    return np.column_stack([kept, np.linalg.norm(rest, axis=1)])
+    kept, lengths, _ = projection.apply(X)
+    return np.column_stack([kept, lengths])
 
 
-def matching_points(kept: Float64Array, rest: Float64Array) -> Float64Array:
+def matching_points(kept: Float64Array, mean_rest: float) -> Float64Array:
     r"""Return a point whose distance to another is at most that of the best match.
 
     Matching costs at least what it costs along each of a set of orthogonal directions alone, and there the
@@ -69,13 +69,12 @@ def matching_points(kept: Float64Array, rest: Float64Array) -> Float64Array:
     ----------
     kept : ndarray, shape (n_atoms, n_kept)
         Coordinates of the environments.
-    rest : ndarray, shape (n_atoms, n_features)
-        What they leave out.
+    mean_rest : float
+        Length of the mean of what they leave out.
     """
     sorted_values = np.sort(kept[:, :N_MATCHED], axis=0)
     shares = _shares(len(kept)) @ sorted_values / np.sqrt(N_QUANTILES)
-    remainder = np.linalg.norm(rest.mean(axis=0))
-    return np.concatenate([shares.ravel(), kept[:, N_MATCHED:].mean(axis=0), [remainder]])[None]
+    return np.concatenate([shares.ravel(), kept[:, N_MATCHED:].mean(axis=0), [mean_rest]])[None]
 
 
 @lru_cache(maxsize=4096)

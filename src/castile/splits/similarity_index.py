@@ -157,8 +157,8 @@ def build_vector_index(X: Float64Array, *, seed: int = 0) -> SimilarityIndex:
         raise InputError(f"features of row {bad[0]} are zero or not finite: check its structure")
     rows = X / norms[:, None]
     sample = np.random.default_rng(seed).choice(len(rows), size=min(len(rows), _SAMPLE_ROWS), replace=False)
-    kept, rest = principal_projection(rows[np.sort(sample)], MOST_KEPT).apply(rows)
-    points = np.column_stack([kept, np.linalg.norm(rest, axis=1)])
+    kept, lengths, _ = principal_projection(rows[np.sort(sample)], MOST_KEPT).apply(rows)
+    points = np.column_stack([kept, lengths])
     settings = SimilaritySettings(kernel="average-soap")
     verifier = VectorVerifier(
         settings.structure_kernel(), None, np.arange(len(rows)), points, np.zeros(len(rows), np.uint8), rows
@@ -201,11 +201,10 @@ class _Maker:
             return Embedded(mean_points(environments, self.projection), none, empty, 1.0)
         if isinstance(self.kernel, LargestKernel):
             return Embedded(atom_points(environments, self.projection), none, empty, 1.0)
-        kept, rest = self.projection.apply(environments.features)
-        points = matching_points(kept, rest)
+        kept, lengths, mean_rest = self.projection.apply(environments.features)
+        points = matching_points(kept, mean_rest)
         if not isinstance(self.kernel, BestMatchKernel):
             return Embedded(points, none, empty, self.kernel.scale(environments))
-        lengths = np.linalg.norm(rest, axis=1)
         return Embedded(points, kept.astype(np.float32), lengths.astype(np.float32), 1.0)
 
 

@@ -19,6 +19,7 @@ from castile.splits.structure_table import StructureTable
 IndexArray = NDArray[np.int64]
 _CACHED_NUMBERS = 16_000_000  # of descriptors kept in memory by a describer
 _SLACK = 1e-12
+_BATCH_NUMBERS = 50_000  # entries of cost matrices that are formed together
 
 
 class Describer:
@@ -147,39 +148,56 @@ class MatchVerifier(Verifier):
     ``coordinates`` (n_atoms, n_kept) and ``remainders`` (n_atoms,) of all atoms of the table.
     """
 
+    batch = 256
+
     coordinates: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     remainders: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
     def bounds(
         self, rows: IndexArray, others: IndexArray, limit: float = np.inf
     ) -> tuple[Float64Array, Float64Array]:
-        """Return the bounds from an assignment."""
-        pairs = [self._pair(int(i), int(j), limit) for i, j in zip(rows, others, strict=True)]
-        low, high = np.array(pairs).reshape(-1, 2).T
+        """Return the bounds, from an assignment where a relaxed one does not exceed the limit."""
+        assert self.describer is not None
+        counts = self.describer.table.n_atoms
+        low, high = np.empty(len(rows)), np.ones(len(rows))
+        sizes = counts[rows] * 100_000 + counts[others]
+        for size in np.unique(sizes):
+            alike = np.flatnonzero(sizes == size)
+            step = max(1, _BATCH_NUMBERS // max(1, int(counts[rows[alike[0]]] * counts[others[alike[0]]])))
+            for begin in range(0, len(alike), step):
+                some = alike[begin : begin + step]
+                low[some], high[some] = self._bounds_of_equal_sizes(rows[some], others[some], limit)
         return low, high
 
-    def _pair(self, i: int, j: int, limit: float) -> tuple[float, float]:
+    def _bounds_of_equal_sizes(
+        self, rows: IndexArray, others: IndexArray, limit: float
+    ) -> tuple[Float64Array, Float64Array]:
+        """Bounds of pairs that all have the same two numbers of atoms."""
+        least, largest = self._costs(rows, others)
+        # not even when an environment may be matched again and again
+        low = np.maximum(least.min(axis=1).mean(axis=1), least.min(axis=2).mean(axis=1))
+        high = np.ones(len(rows))
+        for k in np.flatnonzero(low - _SLACK <= limit):
+            i, j, weights = optimal_plan(least[k])
+            low[k] = weights @ least[k][i, j]
+            high[k] = weights @ largest[k][i, j] + _SLACK
+        return low - _SLACK, high
+
+    def _costs(self, rows: IndexArray, others: IndexArray) -> tuple[Float64Array, Float64Array]:
+        """Least and largest 1 - k of all environments of pairs of structures, (n_pairs, n, m) each."""
         assert self.describer is not None
         table = self.describer.table
-        a, b = (slice(table.first[s], table.first[s + 1]) for s in (i, j))
+        a, b = (table.first[which][:, None] + np.arange(table.n_atoms[which[0]]) for which in (rows, others))
         y, x = self.coordinates[a].astype(np.float64), self.coordinates[b].astype(np.float64)
-        norms, other_norms = np.einsum("id,id->i", y, y), np.einsum("id,id->i", x, x)
-        scale = norms[:, None] + other_norms[None, :]
-        squared = np.maximum(scale - 2.0 * (y @ x.T), 0.0)
-        lengths = np.sqrt(squared)
+        scale = np.einsum("pid,pid->pi", y, y)[:, :, None] + np.einsum("pjd,pjd->pj", x, x)[:, None, :]
+        lengths = np.sqrt(np.maximum(scale - 2.0 * (y @ x.transpose(0, 2, 1)), 0.0))
         rounding = 2.0**-23 * np.sqrt(scale) + 1e-15 * scale / np.maximum(lengths, 1e-8)
-        r, s = self.remainders[a].astype(np.float64)[:, None], self.remainders[b].astype(np.float64)[None, :]
+        r = self.remainders[a].astype(np.float64)[:, :, None]
+        s = self.remainders[b].astype(np.float64)[:, None, :]
         low = np.maximum(lengths - rounding, 0.0) ** 2 + np.maximum(np.abs(r - s) - 1e-7, 0.0) ** 2
         high = (lengths + rounding) ** 2 + (r + s + 1e-7) ** 2
-        apart = table.numbers[a][:, None] != table.numbers[b][None, :]
-        cost = self._gap(low, apart)
-        relaxed = max(float(cost.min(axis=0).mean()), float(cost.min(axis=1).mean()))
-        if relaxed - _SLACK > limit:  # not even when an environment may be matched again and again
-            return relaxed - _SLACK, 1.0
-        rows, columns, weights = optimal_plan(cost)
-        least = weights @ cost[rows, columns]
-        largest = weights @ self._gap(high, apart)[rows, columns]
-        return float(least) - _SLACK, float(largest) + _SLACK
+        apart = table.numbers[a][:, :, None] != table.numbers[b][:, None, :]
+        return self._gap(low, apart), self._gap(high, apart)
 
     def _gap(self, squared: Float64Array, apart: NDArray[np.bool_]) -> Float64Array:
         cosine = np.clip(1.0 - 0.5 * squared, 1e-300, 1.0)

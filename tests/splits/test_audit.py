@@ -1,0 +1,170 @@
+"""Audits find what was planted, and say what it does to errors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import write
+
+from castile.cli.main import main
+from castile.errors import InputError
+from castile.splits.audit import Audit, audit, random_folds
+from castile.splits.dataset import Dataset, joined, read_dataset
+from castile.splits.kernel_ridge import mean_features, predict_out_of_sample
+from castile.splits.settings import SimilaritySettings
+from castile.splits.structure_table import table_of
+from castile.structures import StructureSource
+
+SIMILARITY = SimilaritySettings(cutoff=4.0, n_max=4, l_max=3)
+
+
+def stretched(n: int, seed: int) -> list[Atoms]:
+    """Water of many shapes, with a smooth energy."""
+    generator = np.random.default_rng(seed)
+    structures = []
+    for _ in range(n):
+        atoms = molecule("H2O")
+        atoms.positions += generator.normal(scale=0.15, size=atoms.positions.shape)
+        a, b = atoms.get_distance(0, 1), atoms.get_distance(0, 2)
+        atoms.info |= {"energy": 5.0 * ((a - 1.0) ** 2 + (b - 1.0) ** 2), "bond": a + b}
+        structures.append(atoms)
+    return structures
+
+
+def turned(atoms: Atoms, **info) -> Atoms:
+    other = atoms.copy()
+    other.rotate(70.0, (1, 1, 0))
+    other.info |= info
+    return other
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("audit")
+    train = stretched(40, 0)
+    train.append(turned(train[3]))
+    near = train[5].copy()
+    near.positions[0, 0] += 0.005
+    test = [turned(train[0]), turned(train[1], energy=3.0), near, *stretched(12, 1)]
+    write(folder / "train.xyz", train)
+    write(folder / "test.xyz", test)
+    return folder / "train.xyz", folder / "test.xyz"
+
+
+def read_all(files: tuple[Path, Path]) -> tuple[Dataset, np.ndarray]:
+    parts = [read_dataset(StructureSource(path), ["bond"]) for path in files]
+    return joined(*parts), np.repeat([0, 1], [len(part) for part in parts])
+
+
+@pytest.fixture(scope="module")
+def found(files: tuple[Path, Path]) -> Audit:
+    data, sides = read_all(files)
+    return audit(data, sides, settings=SIMILARITY, threshold=0.9999, target="energy")
+
+
+def test_planted_leaks_and_duplicates_are_found(found: Audit) -> None:
+    names = found.index.table.names
+    pairs = {(names[item.structure], names[item.neighbor]) for item in found.leaks}
+    assert pairs == {(f"test.xyz[{k}]", f"train.xyz[{n}]") for k, n in ((0, 0), (1, 1), (2, 5))}
+    assert found.n_exact_duplicates == 2
+    assert found.duplicates_within == (1, 0)
+    ((contradiction),) = found.contradictions
+    assert names[contradiction.structure] == "test.xyz[1]"
+    assert contradiction.label == pytest.approx(1.0)
+    assert found.numbers()["n_leaks"] == 3
+
+
+def test_learner_knows_its_neighbours_better(found: Audit) -> None:
+    assert sum(b.n_structures for b in found.bins) == 15
+    assert [b.low for b in found.bins] == sorted(b.low for b in found.bins)
+    assert found.optimism is not None
+    assert found.optimism.n_leakproof == 5
+    assert found.optimism.leakproof_mae > 0.0
+
+
+def test_no_leak_in_folds_that_are_leakproof() -> None:
+    structures = stretched(30, 3)
+    structures += [turned(atoms) for atoms in structures]
+    table = table_of(structures)
+    energies = np.array([atoms.info["energy"] for atoms in structures])
+    data = Dataset(table, energies, ("",) * 60, {}, (b"",) * 60)
+    random = audit(data, random_folds(60, 5), cross_validation=True, settings=SIMILARITY, threshold=0.9999,
+                   target="energy")  # fmt: skip
+    assert random.n_exact_duplicates > 30
+    assert random.optimism.factor > 1.5
+    paired = np.tile(np.arange(30) % 5, 2)
+    proof = audit(data, paired, cross_validation=True, settings=SIMILARITY, threshold=0.9999)
+    assert proof.n_exact_duplicates == 0
+    assert proof.duplicates_within == (30,)
+
+
+def test_learner_agrees_with_a_direct_solution() -> None:
+    structures = stretched(25, 4)
+    table = table_of(structures)
+    features = mean_features(table, SIMILARITY.resolved(table))
+    y = np.array([atoms.info["bond"] for atoms in structures])
+    train, test = np.arange(20), np.arange(20, 25)
+    predicted = predict_out_of_sample(features, y, train, test)
+    K = features.kernel(train, train)
+    y0 = y[train].mean()
+    largest = np.linalg.eigvalsh(K)[-1]
+    best, expected = np.inf, None
+    for ridge in 10.0 ** np.arange(-10.0, 0.5) * largest:
+        loo = []
+        for k in range(20):
+            rest = np.delete(train, k)
+            weights = np.linalg.solve(K[np.ix_(rest, rest)] + ridge * np.eye(19), y[rest] - y0)
+            loo.append(K[k, rest] @ weights - (y[k] - y0))
+        if np.mean(np.square(loo)) < best:
+            best = np.mean(np.square(loo))
+            weights = np.linalg.solve(K + ridge * np.eye(20), y[train] - y0)
+            expected = y0 + features.kernel(test, train) @ weights
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
+
+
+def test_command_line(tmp_path: Path, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    report, numbers = tmp_path / "audit.html", tmp_path / "audit.json"
+    arguments = ["audit", *map(str, files), "--cutoff", "4", "--report", str(report), "--json", str(numbers)]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--target", "bond", "--threshold", "0.9999"])
+    assert ended.value.code in (0, None)
+    values = json.loads(numbers.read_text())
+    assert values["n_exact_duplicates"] == 2
+    assert values["n_leaks"] == 3
+    assert values["max_cross_similarity"] == pytest.approx(1.0)
+    page = report.read_text()
+    assert page.count("<svg") >= 4
+    assert "test.xyz[2]" in page
+    assert "test.xyz[0]" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", str(files[0])])
+    assert ended.value.code == 1
+    assert "name TRAIN and TEST" in capsys.readouterr().err
+
+
+def test_split_column(tmp_path: Path) -> None:
+    structures = stretched(20, 5)
+    for k, atoms in enumerate(structures):
+        atoms.info["part"] = "test" if k % 4 == 0 else "train"
+    structures[4].positions = structures[1].positions
+    path = tmp_path / "data.xyz"
+    write(path, structures)
+    numbers = tmp_path / "numbers.json"
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", str(path), "--split-key", "part", "--threshold", "0.99999", "--json", str(numbers)])
+    assert ended.value.code in (0, None)
+    values = json.loads(numbers.read_text())
+    assert values["n_tested"] == 5
+    assert values["n_exact_duplicates"] == 1
+    assert values["n_contradicting_duplicates"] == 1
+
+
+def test_one_sided_splits_are_errors(files: tuple[Path, Path]) -> None:
+    data, sides = read_all(files)
+    with pytest.raises(InputError, match="at least one of each"):
+        audit(data, np.zeros_like(sides))
+    with pytest.raises(InputError, match="give 2 to"):
+        random_folds(3, 7)
