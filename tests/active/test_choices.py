@@ -102,6 +102,8 @@ def test_calibration_finds_the_factors_of_drawn_errors() -> None:
     assert abs(kind.posterior - 2.0) < 0.2
     assert abs(kind.residual - 0.2) < 0.05
     assert calibrate(surprises[:2]) == RAW.forces
+    few = [calibrate(surprises[start : start + 4]).posterior for start in range(0, 40, 4)]
+    assert np.mean(few) > 1.1 * kind.posterior  # a scale from few errors is uncertain
     scores = np.concatenate([np.array(s.errors) / kind.deviations(s.parts) for s in surprises])
     assert abs(np.mean(np.abs(scores) < norm.ppf(0.84)) - 0.68) < 0.03
 

@@ -87,8 +87,9 @@ def calibrate(surprises: Sequence[Surprise]) -> KindCalibration:
     They minimize sum_k mean_c [log v_kc + e_kc^2 / v_kc] / 2 + w [log(a)^2 + log(b)^2 / 4] / 2 over the last
     40 structures k and their components c, with the variance v of
     `castile.potentials.calibration.KindCalibration`: the Gaussian likelihood of the errors, in which
-    structures have equal weight because errors within one are correlated, and a weak prior (w = 0.5). Fewer
-    than 3 structures: a = b = 1.
+    structures have equal weight because errors within one are correlated, and a weak prior (w = 0.5). Both
+    are then multiplied by sqrt(n / (n - 2)) for n structures: the deviation of Student's distribution,
+    because a scale that a few errors gave is itself uncertain. Fewer than 3 structures: a = b = 1.
     """
     recent = surprises[-REMEMBERED:]
     if len(recent) < FEWEST:
@@ -110,5 +111,5 @@ def calibrate(surprises: Sequence[Surprise]) -> KindCalibration:
 
     bounds = [(float(np.log(low)), float(np.log(high))) for low, high in BOUNDS]
     found = minimize(objective, np.zeros(2), bounds=bounds, method="L-BFGS-B")
-    a, b = (float(value) for value in np.exp(found.x))
-    return KindCalibration(a, b)
+    a, b = np.exp(found.x) * np.sqrt(len(recent) / (len(recent) - 2))
+    return KindCalibration(float(a), float(b))
