@@ -47,9 +47,9 @@ class ImportedUncertainty:
         left_out = f", without the terms {', '.join(others)}" if others else ""
         return (
             "prior standard deviation that the sparse points of the SOAP terms leave open, with the "
-            f"amplitudes of the imported file{left_out}; the file holds no labels and no noise, so nothing of a "
-            "posterior is in it and it is not calibrated: it tells known environments from unknown ones and "
-            "is no error bar"
+            f"amplitudes of the imported file{left_out}; the file holds no labels and no noise, so nothing "
+            "of a posterior is in it and it is not calibrated: it tells known environments from unknown "
+            "ones and is no error bar"
         )
 
     def energy_deviations(self, atoms: Atoms, threads: int | None = None) -> EnergyDeviations:
