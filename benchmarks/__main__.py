@@ -13,6 +13,7 @@ from benchmarks import accuracy as accuracy_runs
 from benchmarks import calibration as calibration_runs
 from benchmarks import fit_cost, pages
 from benchmarks.audits import audits as run_audits
+from benchmarks.barriers import barriers as run_barriers
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
 from benchmarks.learning import PARTS as LEARNING_PARTS
@@ -54,7 +55,8 @@ COMMANDS = (
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
     "accuracy si-published",
     "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys",
-    "nve", "selection",
+    "nve",
+    "barriers", "selection",
     *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
@@ -132,6 +134,12 @@ def _named(record: Record) -> Record:
         record.notes if record.name.startswith(("accuracy", "smoke")) else record.notes + busy_note(MACHINE)
     )
     return replace(record, command=_command(), machine=MACHINE, notes=notes)
+
+
+@app.command("barriers")
+def barriers(json: Json = None, quick: Quick = False) -> None:
+    """Folds of 559 published migration barriers."""
+    _finish(_named(run_barriers(quick)), json)
 
 
 @app.command("nve")

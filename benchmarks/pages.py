@@ -18,6 +18,7 @@ PAGES = (
     "docs/uncertainty.md",
     "docs/active-learning.md",
     "docs/selection.md",
+    "docs/barriers.md",
     "docs/neb.md",
 )
 RESULTS = ROOT / "benchmarks" / "results"

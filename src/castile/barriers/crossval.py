@@ -20,7 +20,7 @@ from castile.splits import LeakproofKFold
 
 Folds = Literal["random", "leak-proof"]
 IndexArray = NDArray[np.int64]
-SIMILARITY = 0.98  # paths whose SOAP vectors are closer than this stay together
+SIMILARITY = 0.999  # paths whose SOAP vectors are more alike than this stay together
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def cross_validate(
     features: PathFeatures,
     *,
     folds: Folds = "random",
+    similarity: float = SIMILARITY,
     n_folds: int = 10,
     seed: int = 0,
     threshold: float = 0.5,
@@ -68,6 +69,7 @@ def cross_validate(
         features: of the paths, from ``model.featurize``.
         folds: "random"; or "leak-proof": paths through hosts of one composition (without the moving element),
             and paths with similar SOAP vectors, stay together.
+        similarity: product of the unit SOAP vectors above which two paths stay together.
         n_folds: number of folds.
         seed: of the shuffling.
         threshold: eV, for the classification.
@@ -82,7 +84,7 @@ def cross_validate(
         )
     barriers = np.array([np.nan if path.barrier is None else path.barrier for path in paths])
     columns = [np.full(len(paths), np.nan) for _ in range(6)]
-    pairs, n_groups = _folds(paths, features, barriers, folds, n_folds, seed)
+    pairs, n_groups = _folds(paths, features, barriers, folds, n_folds, seed, similarity)
     for train, test in pairs:
         fold = clone(model).fit_features(features.take(train), [paths[i] for i in train])
         predicted = fold.predict_features(features.take(test))
@@ -106,6 +108,7 @@ def _folds(
     kind: Folds,
     n_folds: int,
     seed: int,
+    similarity: float,
 ) -> tuple[Iterator[tuple[IndexArray, IndexArray]], int]:
     """Training and test rows of each fold, and the number of groups that stay together."""
     if kind == "random":
@@ -114,6 +117,6 @@ def _folds(
         raise InputError(f"folds = {kind!r}: give 'random' or 'leak-proof'")
     vectors = features.soap.reshape(len(paths), -1)
     groups = np.array([path.host_formula or path.formula for path in paths])
-    splitter = LeakproofKFold(n_folds, threshold=SIMILARITY, random_state=seed)
+    splitter = LeakproofKFold(n_folds, threshold=similarity, random_state=seed)
     pairs = list(splitter.split(vectors, barriers, groups))
     return iter(pairs), len(np.unique(splitter.components_))

@@ -84,7 +84,7 @@ def _places(text: str) -> list[Path]:
 
 def _from_file(file: Path, interpolation: str) -> Iterator[MigrationPath | BrokenPath]:
     if file.suffix in (".path", ".axsf"):
-        yield _guarded(file.stem, lambda: path_from_images(_neb_images(file), file.stem))
+        yield _guarded(file.stem, lambda: _neb_path(file))
         return
     grouped: dict[str, list[Atoms]] = {}
     broken: dict[str, str] = {}
@@ -289,6 +289,11 @@ def _file_path(path_id: str, files: Sequence[Path], interpolation: str) -> Migra
     return found
 
 
+def _neb_path(file: Path) -> MigrationPath:
+    images = _neb_images(file)
+    return path_from_images(images, file.stem, barrier=images[0].info.get("barrier"))
+
+
 def _neb_images(file: Path) -> list[Atoms]:
     """Images of neb.x: an animated XSF, or the ``.path`` file with the XSF beside it for elements."""
     if file.suffix == ".axsf":
@@ -298,8 +303,6 @@ def _neb_images(file: Path) -> list[Atoms]:
     if beside.is_file():
         images = _neb_images(beside)
         energies = _path_energies(file)
-        for image, energy in zip(images, energies, strict=False):
-            image.info["path_energy_ev"] = energy
         if len(energies) == len(images):
             images[0].info["barrier"] = max(energies) - energies[0]
         return images

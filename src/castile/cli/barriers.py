@@ -148,6 +148,9 @@ def crossval(
     leak_proof: Annotated[
         bool, typer.Option(help="Also folds that share no host and no similar path.")
     ] = True,
+    similarity: Annotated[
+        float, typer.Option(min=0.5, max=1.0, help="Paths more alike than this stay together (SOAP, 0 to 1).")
+    ] = 0.999,
     json: JsonFile = None,
     report: Report = None,
     threshold: Threshold = 0.5,
@@ -172,8 +175,8 @@ def crossval(
         for kind, this_seed in plan:
             results.append(
                 cross_validate(
-                    model, labelled, features, folds=kind, n_folds=folds, seed=this_seed, threshold=threshold,
-                    advance=lambda: progress(next(finished)),
+                    model, labelled, features, folds=kind, similarity=similarity, n_folds=folds,
+                    seed=this_seed, threshold=threshold, advance=lambda: progress(next(finished)),
                 )
             )  # fmt: skip
     print_table(_score_table([(f"{r.kind}, seed {r.seed}", r.scores) for r in results], f"{folds} folds"))

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from castile.cli import (
     audit,
+    barriers,
     calibrate,
     demo,
     describe,
@@ -38,6 +39,7 @@ GROUPS = (
     describe,
     select,
     learn,
+    barriers,
     neb,
     status,
     split,

@@ -1,0 +1,147 @@
+"""The model: fit, intervals, leave-one-out, files, suspicious labels, folds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from castile.barriers import (
+    BarrierModel,
+    MigrationPath,
+    cross_validate,
+    load_barrier_model,
+    save_barrier_model,
+    score,
+)
+from castile.barriers.gaussian_process import (
+    Inputs,
+    Prior,
+    condition,
+    kernel,
+    negative_log_posterior,
+    squared_distances,
+)
+from castile.errors import InputError, ModelFileError, NotFittedError
+
+GENERATOR = np.random.default_rng(5)
+
+
+def random_inputs(n: int) -> Inputs:
+    vectors = GENERATOR.normal(size=(n, 2, 6))
+    return Inputs(GENERATOR.normal(size=(n, 3)), vectors / np.linalg.norm(vectors, axis=2, keepdims=True))
+
+
+def test_gradient_of_the_evidence_is_its_slope() -> None:
+    inputs, targets = random_inputs(12), GENERATOR.normal(size=12)
+    prior = Prior.default(3, 2)
+    vector = prior.mean + 0.3 * GENERATOR.normal(size=len(prior.mean))
+    arguments = (inputs, squared_distances(inputs, inputs), targets, GENERATOR.uniform(0.5, 2.0, 12), prior)
+    _, gradient = negative_log_posterior(vector, *arguments)
+    for k in range(len(vector)):
+        step = np.zeros(len(vector))
+        step[k] = 1e-5
+        ahead, behind = (negative_log_posterior(vector + s, *arguments)[0] for s in (step, -step))
+        assert gradient[k] == pytest.approx((ahead - behind) / 2e-5, rel=1e-5, abs=1e-6)
+
+
+def test_leave_one_out_agrees_with_leaving_out(model: BarrierModel) -> None:
+    for process in model.processes:
+        mean, variance = process.leave_one_out()
+        for left in (0, 7):
+            rest = np.delete(np.arange(len(mean)), left)
+            without = condition(
+                process.parameters, process.inputs.take(rest), process.targets[rest], process.weights[rest]
+            )
+            expected, spread = without.predict(process.inputs.take(np.array([left])))
+            assert mean[left] == pytest.approx(expected[0], abs=1e-6)
+            assert variance[left] == pytest.approx(spread[0], rel=1e-3, abs=1e-6)
+
+
+def test_prediction_agrees_with_dense_algebra(model: BarrierModel) -> None:
+    process, other = model.processes[0], model.processes[0].inputs.take(np.arange(4))
+    cross = kernel(process.parameters, other, process.inputs, squared_distances(other, process.inputs))
+    full = kernel(
+        process.parameters, process.inputs, process.inputs, squared_distances(process.inputs, process.inputs)
+    ) + np.diag(process.noise_variance * process.weights)
+    expected = cross @ np.linalg.solve(full, process.targets)
+    np.testing.assert_allclose(process.predict(other)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(process.leverage(other) @ process.targets, expected, atol=1e-6)
+
+
+def test_model_learns_the_rule(model: BarrierModel, paths: list[MigrationPath]) -> None:
+    scores = score(model.barriers_, model.leave_one_out())
+    assert scores.r2 is not None
+    assert scores.r2 > 0.8
+    assert scores.coverage == pytest.approx(0.68, abs=0.12)
+
+
+def test_prediction_does_not_depend_on_the_direction(model: BarrierModel, paths: list[MigrationPath]) -> None:
+    forth = model.predict_intervals(paths[:4])
+    back = model.predict_intervals([path.reversed() for path in paths[:4]])
+    np.testing.assert_allclose(back.barrier, forth.barrier, rtol=1e-6)
+    np.testing.assert_allclose(back.std, forth.std, rtol=1e-5)
+
+
+def test_unlike_paths_are_flagged_and_finite(model: BarrierModel, paths: list[MigrationPath]) -> None:
+    host = paths[0].host.copy()
+    host.numbers[host.numbers == 8] = 53
+    host.set_cell(1.5 * host.cell.array, scale_atoms=True)
+    odd = replace(paths[0], host=host, mobile=87, track=1.5 * paths[0].track)
+    prediction = model.predict_intervals([odd, paths[0]])
+    assert prediction.extrapolation_grade[0] > prediction.extrapolation_grade[1]
+    assert prediction.extrapolates[0]
+    assert all(np.isfinite(v).all() for v in (prediction.barrier, prediction.std, prediction.upper))
+    assert (prediction.lower >= 0.0).all()
+
+
+def test_file_keeps_every_bit(model: BarrierModel, paths: list[MigrationPath], tmp_path: Path) -> None:
+    save_barrier_model(model, tmp_path / "m.castile")
+    loaded = load_barrier_model(tmp_path / "m.castile")
+    before, after = model.predict_intervals(paths[:5]), loaded.predict_intervals(paths[:5])
+    np.testing.assert_array_equal(after.barrier, before.barrier)
+    np.testing.assert_array_equal(after.std, before.std)
+    assert loaded.get_params() == model.get_params()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    from castile.formats.model_file import write_model_file
+
+    write_model_file(tmp_path / "x.castile", {"kind": "potential"}, {"a": np.zeros(1)})
+    with pytest.raises(ModelFileError, match="no model of barriers"):
+        load_barrier_model(tmp_path / "x.castile")
+
+
+def test_wrong_label_is_suspicious_and_hardly_matters(paths: list[MigrationPath]) -> None:
+    wrong = [replace(path, barrier=40.0) if k == 5 else path for k, path in enumerate(paths)]
+    trusting = BarrierModel(n_steps=10, robust=False).fit(wrong)
+    doubting = BarrierModel(n_steps=10).fit(wrong)
+    assert doubting.suspicious_labels()[0].path_id == "p5"
+    known = np.array([path.barrier for path in paths])
+    others = np.arange(len(paths)) != 5
+
+    def error(model: BarrierModel) -> float:
+        return float(np.abs(model.leave_one_out().barrier - known)[others].mean())
+
+    assert error(doubting) < error(trusting)
+
+
+def test_leak_proof_folds_keep_hosts_together(paths: list[MigrationPath]) -> None:
+    model = BarrierModel(n_steps=4)
+    features = model.featurize(paths)
+    random = cross_validate(model, paths, features, n_folds=3)
+    assert np.isfinite(random.prediction.barrier).all()
+    assert random.scores.n == len(paths)
+    with pytest.raises(InputError, match="too few"):
+        cross_validate(model, paths[:5], features.take(np.arange(5)))
+
+
+def test_bad_labels_are_named(paths: list[MigrationPath]) -> None:
+    with pytest.raises(InputError, match=r"path p0.*None"):
+        BarrierModel().fit([replace(paths[0], barrier=None), *paths[1:]])
+    with pytest.raises(InputError, match=r"path p1.*nan"):
+        BarrierModel().fit(paths, [1.0, np.nan] + [1.0] * (len(paths) - 2))
+    with pytest.raises(InputError, match="too few"):
+        BarrierModel().fit(paths[:3])
+    with pytest.raises(NotFittedError):
+        BarrierModel().predict(paths[:1])
