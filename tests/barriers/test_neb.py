@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,8 +27,10 @@ from castile.active.store import CalculationStore
 from castile.barriers.neb import neb
 from castile.barriers.neb_ends import first_path, prepare_ends
 from castile.barriers.neb_oracle import read_oracle
+from castile.barriers.neb_result import NebResult
 from castile.barriers.neb_settings import NebSettings
 from castile.barriers.neb_surprises import SurpriseFile
+from castile.barriers.path_reading import BrokenPath, read_paths
 from castile.cli.main import main
 from castile.errors import InputError, SimulationError
 
@@ -58,6 +61,22 @@ def plain(ends: tuple[Atoms, Atoms]) -> tuple[float, int]:
     return max(energies) - energies[0], calls[0]
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A band that has converged, and the log of its oracle."""
+
+    result: NebResult
+    folder: Path
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def finished(ends: tuple[Atoms, Atoms], tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("finished")
+    log, band = folder / "log", folder / "Cu hop"
+    return Finished(neb(*ends, counting(log), band, THREE), band, log)
+
+
 @pytest.fixture
 def ends_files(ends: tuple[Atoms, Atoms], tmp_path: Path) -> tuple[str, str]:
     for name, end in zip(("initial.traj", "final.traj"), ends, strict=True):
@@ -66,10 +85,9 @@ def ends_files(ends: tuple[Atoms, Atoms], tmp_path: Path) -> tuple[str, str]:
 
 
 def test_barrier_is_that_of_a_plain_band_with_a_fifth_of_its_calls(
-    ends: tuple[Atoms, Atoms], plain: tuple[float, int], tmp_path: Path
+    finished: Finished, ends: tuple[Atoms, Atoms], plain: tuple[float, int]
 ) -> None:
-    log = tmp_path / "log"
-    result = neb(*ends, counting(log), tmp_path / "band", THREE)
+    result, log = finished.result, finished.log
     assert result.converged
     assert result.barrier == pytest.approx(plain[0], abs=0.005)
     assert result.reverse_barrier == pytest.approx(result.barrier, abs=1e-3)
@@ -89,9 +107,9 @@ def test_barrier_is_that_of_a_plain_band_with_a_fifth_of_its_calls(
         assert np.array_equal(image.positions[:4], ends[0].positions[:4])
 
 
-def test_path_file_has_the_keys_of_paths_and_energies(ends: tuple[Atoms, Atoms], tmp_path: Path) -> None:
-    result = neb(*ends, EMT_ORACLE, tmp_path / "band", THREE, path_id="Cu hop")
-    frames = ase.io.read(tmp_path / "band" / "path.xyz", ":")
+def test_path_file_has_the_keys_of_paths_and_energies(finished: Finished) -> None:
+    result, folder = finished.result, finished.folder
+    frames = ase.io.read(folder / "path.xyz", ":")
     assert [frame.info["image"] for frame in frames] == [0, 1, 2, 3, 4]
     for frame, image in zip(frames, result.images, strict=True):
         assert frame.info["path_id"] == "Cu hop"
@@ -101,19 +119,19 @@ def test_path_file_has_the_keys_of_paths_and_energies(ends: tuple[Atoms, Atoms],
         assert frame.constraints[0].index.tolist() == [0, 1, 2, 3]
     assert frames[2].info["source"] == frames[0].info["source"] == "oracle"
     assert frames[1].info["source"] == "surrogate"
-    numbers = json.loads((tmp_path / "band" / "neb.json").read_text())
+    (path,) = read_paths(folder)
+    assert (path.path_id, path.mobile, path.barrier) == ("Cu hop", 29, frames[0].info["barrier"])
+    numbers = json.loads((folder / "neb.json").read_text())
     assert numbers == result.to_json_dict()
     assert numbers["barrier_ev"] == result.barrier
 
 
-def test_finished_band_asks_nothing_again(ends: tuple[Atoms, Atoms], tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    first = neb(*ends, counting(log), tmp_path / "band", THREE)
-    executed = len(lines(log))
-    again = neb(*ends, counting(log), tmp_path / "band", THREE)
-    assert len(lines(log)) == executed
-    assert again.barrier == pytest.approx(first.barrier, abs=1e-3)
-    assert again.n_oracle_calls == first.n_oracle_calls
+def test_finished_band_asks_nothing_again(finished: Finished, ends: tuple[Atoms, Atoms]) -> None:
+    executed = len(lines(finished.log))
+    again = neb(*ends, counting(finished.log), finished.folder, THREE)
+    assert len(lines(finished.log)) == executed
+    assert again.barrier == pytest.approx(finished.result.barrier, abs=1e-3)
+    assert again.n_oracle_calls == finished.result.n_oracle_calls
 
 
 def test_killed_band_goes_on_and_repeats_nothing(
@@ -172,6 +190,8 @@ def test_budget_ends_the_band_honestly_and_a_larger_one_goes_on(
     short = neb(*ends, counting(log), tmp_path / "band", NebSettings(n_images=3, max_calls=1))
     assert not short.converged
     assert short.reason == "all 1 calls are spent"
+    (path,) = read_paths(tmp_path / "band" / "path.xyz")
+    assert isinstance(path, BrokenPath)  # nothing learns from it
     assert neb(*ends, counting(log), tmp_path / "band", THREE).converged
     assert len(lines(log)) == len(set(lines(log)))
 

@@ -73,7 +73,7 @@ def _images(
     highest: float,
     path_id: str,
 ) -> list[Atoms]:
-    """Images with energies and forces, and the keys by which `castile barriers fit` knows a path."""
+    """Images with energies, forces and the keys of a path; without convergence the barrier is NaN."""
     band, labelled = outcome.band, outcome.labelled
     moved = np.linalg.norm(places[-1] - places[0], axis=1)
     images = []
@@ -85,7 +85,7 @@ def _images(
             "image": index,
             "n_images": len(places),
             "mobile_index": int(np.argmax(moved)),
-            "barrier": highest - float(energies[0]),
+            "barrier": highest - float(energies[0]) if outcome.converged else float("nan"),
             "system": str(image.symbols),
             "energy_std": band.deviations[index].energy,
             "source": "surrogate",
