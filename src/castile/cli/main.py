@@ -19,6 +19,7 @@ from castile.cli import (
     fit,
     info,
     learn,
+    map,
     neb,
     predict,
     quip,
@@ -44,6 +45,7 @@ GROUPS = (
     status,
     split,
     audit,
+    map,
     info,
     quip,
 )

@@ -1,0 +1,167 @@
+"""An interactive map of structures as one HTML file, by chemiscope, and as a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from ase import Atoms
+from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
+
+from castile.errors import InputError
+from castile.formats import write_text_file
+from castile.report import style
+from castile.splits.kernel_map import KernelMap
+
+MOST_SHOWN = 3000
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,">
+<style>
+ html, body {{ margin: 0; height: 100%; font: 15px/1.4 system-ui, sans-serif; color: #1d2733; }}
+ header {{ padding: 8px 16px; }} header b {{ margin-right: 1em; }}
+ main {{ display: flex; height: calc(100% - 48px); min-height: 520px; overflow: hidden; }}
+ #chemiscope-left {{ flex: 3; display: flex; flex-direction: column; min-width: 0; }}
+ #chemiscope-right {{ flex: 2; display: flex; flex-direction: column; min-width: 0; }}
+ #chemiscope-map, #chemiscope-structure {{ flex: 1; position: relative; min-height: 0; }}
+ #chemiscope-info {{ padding: 4px 8px; }}
+</style></head><body>
+<header><b>{title}</b>{subtitle}</header>
+<main><div id="chemiscope-left"><div id="chemiscope-meta"></div><div id="chemiscope-map"></div></div>
+<div id="chemiscope-right"><div id="chemiscope-structure"></div><div id="chemiscope-info"></div></div></main>
+<script>{library}</script>
+<script id="dataset" type="application/json">{dataset}</script>
+<script>
+ const warnings = new Chemiscope.Warnings();
+ warnings.addHandler((message) => console.warn(message));
+ const config = {{ map: "chemiscope-map", info: "chemiscope-info", meta: "chemiscope-meta",
+   structure: "chemiscope-structure" }};
+ const dataset = JSON.parse(document.getElementById("dataset").textContent);
+ Chemiscope.DefaultVisualizer.load(config, dataset, warnings).then((shown) => {{
+   window.visualizer = shown; document.body.dataset.ready = "yes";
+ }}).catch((error) => {{ console.error(error); document.body.dataset.ready = "failed"; }});
+</script></body></html>
+"""
+
+
+def write_map_page(
+    path: str | os.PathLike[str],
+    placed: KernelMap,
+    structures: Mapping[int, Atoms],
+    properties: Mapping[str, NDArray[Any]],
+    shown: NDArray[np.int64],
+    *,
+    color: str,
+    title: str,
+    subtitle: str = "",
+) -> Path:
+    """Write the page; it loads nothing from anywhere.
+
+    Parameters
+    ----------
+    path : path
+    placed : KernelMap
+    structures : mapping of int to ase.Atoms
+        Structures of the points that are shown.
+    properties : mapping of str to array (n_points,)
+        What points may be coloured by.
+    shown : ndarray of int
+        Points on the page.
+    color : str
+        Property that colours them at first.
+
+    Raises
+    ------
+    InputError
+        If chemiscope is not installed.
+    """
+    try:
+        chemiscope = import_module("chemiscope")
+    except ImportError as error:
+        raise InputError("maps need the package chemiscope: pip install 'castile[maps]'") from error
+    library = Path(str(chemiscope.__file__)).parent / "sphinx" / "static" / "chemiscope.min.js"
+    owners = list(dict.fromkeys(placed.structure[shown].tolist()))
+    number = {owner: k for k, owner in enumerate(owners)}
+    frames = [_bare(structures[owner]) for owner in owners]
+    per_atom = bool((placed.atom >= 0).any())
+    target = "atom" if per_atom else "structure"
+    listed = {f"{placed.method} {k + 1}": placed.coordinates[shown, k] for k in range(_axes(placed))}
+    listed |= {name: np.asarray(values)[shown] for name, values in properties.items()}
+    names = list(listed)
+    environments = None
+    if per_atom:
+        pairs = zip(placed.structure[shown], placed.atom[shown], strict=True)
+        environments = [(number[int(s)], int(a), 3.5) for s, a in pairs]
+    dataset = chemiscope.create_input(
+        structures=frames,
+        metadata={"name": title},
+        properties={
+            name: {"target": target, "values": [_plain(value) for value in values]}
+            for name, values in listed.items()
+        },
+        environments=environments,
+        settings={
+            "map": {
+                "x": {"property": names[0]}, "y": {"property": names[1]}, "color": {"property": color},
+            },
+            "structure": [{"unitCell": True}],
+        },
+    )  # fmt: skip
+    text = json.dumps(dataset, allow_nan=False).replace("</", "<\\/")
+    page = _PAGE.format(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        library=library.read_text(encoding="utf-8").replace("</script", "<\\/script"),
+        dataset=text,
+    )
+    write_text_file(Path(path), page)
+    return Path(path)
+
+
+def write_map_picture(
+    path: str | os.PathLike[str], placed: KernelMap, values: NDArray[Any], name: str
+) -> Path:
+    """Write the first two components of all points, coloured by a property, as .png, .svg or .pdf."""
+    numeric = np.issubdtype(values.dtype, np.number)
+    classes, codes = np.unique(values, return_inverse=True)
+    settings = {**style.FIGURE_SETTINGS, "savefig.facecolor": "white"}
+    with mpl.rc_context(settings):  # type: ignore[arg-type]
+        canvas = Canvas(figsize=(6.4, 5.0), layout="constrained")
+        axes = canvas.subplots()
+        x, y = placed.coordinates[:, 0], placed.coordinates[:, 1]
+        if numeric:
+            drawn = axes.scatter(x, y, c=values, s=8, cmap="viridis", linewidths=0)
+            canvas.colorbar(drawn, label=name)
+        else:
+            palette = mpl.colormaps["tab20"]
+            for code, label in enumerate(classes):
+                inside = codes == code
+                axes.scatter(
+                    x[inside], y[inside], s=8, color=palette(code % 20), label=str(label), linewidths=0
+                )
+            if len(classes) <= 20:
+                axes.legend(fontsize=7, title=name)
+        shares = [f" ({share:.0%} of the variance)" for share in placed.explained[:2]] or ["", ""]
+        axes.set(xlabel=f"{placed.method} 1{shares[0]}", ylabel=f"{placed.method} 2{shares[-1]}")
+        canvas.savefig(Path(path), dpi=160)
+    return Path(path)
+
+
+def _axes(placed: KernelMap) -> int:
+    return min(3, placed.coordinates.shape[1])
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The structure without labels; chemiscope draws cells of three lattice vectors only."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def _plain(value: Any) -> float | str:
+    return float(value) if isinstance(value, (int, float, np.number)) else str(value)
