@@ -19,12 +19,13 @@ SAFE_SLOPE_ERROR = 1e-4  # eV per unit of the SOAP vector, of order eV/A
 _N_PROBES = 200
 
 Array = NDArray[np.float64]
+Features = NDArray[np.floating]
 
 
 class EnergyFunction(Protocol):
     """Energies of atoms and their derivatives with respect to the SOAP vectors."""
 
-    def respond(self, features: Array) -> tuple[Array, Array]:
+    def respond(self, features: Features) -> tuple[Array, Features]:
         """Return (energies (n_atoms,), dE/dp (n_atoms, n_features)) of SOAP vectors (n_atoms, n_features)."""
 
 
@@ -46,7 +47,7 @@ class KernelSum:
     zeta: float
     offset: float
 
-    def respond(self, features: Array) -> tuple[Array, Array]:
+    def respond(self, features: Features) -> tuple[Array, Features]:
         """Return energies and slopes."""
         energies, slopes = np.empty(len(features)), np.empty_like(features)
         kernel_response(features, self.points, self.weights, self.zeta, self.offset, energies, slopes)
@@ -69,7 +70,7 @@ class QuadraticForm:
 
     matrix: SparsePoints
 
-    def respond(self, features: Array) -> tuple[Array, Array]:
+    def respond(self, features: Features) -> tuple[Array, Features]:
         """Return energies and slopes."""
         energies, slopes = np.empty(len(features)), np.empty_like(features)
         quadratic_response(features, self.matrix, energies, slopes)
