@@ -19,7 +19,7 @@ PAGES = (
     "docs/active-learning.md",
     "docs/selection.md",
     "docs/barriers.md",
-    "docs/neb.md",
+    "docs/neb.md", "docs/splits.md",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 SUMMARY = "accuracy"
