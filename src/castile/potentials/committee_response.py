@@ -131,7 +131,10 @@ def present_elements(term: SoapTerm, environment: Environment) -> tuple[tuple[in
     return present, term.engine.restricted(present)[1]
 
 
-def _pair_gradient(term: SoapTerm, ordered: SortedPairs, chunk: Chunk, cotangent: Array) -> Array:
+def _pair_gradient(
+    term: SoapTerm, ordered: SortedPairs, chunk: Chunk, cotangent: NDArray[np.floating]
+) -> Array:
+    """Return dE/dr_ij of the chunk's pairs, (n_pairs, 3), given dE/dp."""
     first, last = term.engine.pair_range(ordered, chunk.begin, chunk.end)
     gradient = np.empty((last - first, 3))
     term.engine.vjp(ordered, chunk, cotangent, gradient)
