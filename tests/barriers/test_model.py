@@ -117,6 +117,10 @@ def test_wrong_label_is_suspicious_and_hardly_matters(paths: list[MigrationPath]
     trusting = BarrierModel(n_steps=10, robust=False).fit(wrong)
     doubting = BarrierModel(n_steps=10).fit(wrong)
     assert doubting.suspicious_labels()[0].path_id == "p5"
+    assert {label.reason for label in doubting.suspicious_labels()} <= {"contradicted", "implausible size"}
+    tiny = [replace(path, barrier=0.0035) if k < 2 else path for k, path in enumerate(paths)]
+    named = {label.path_id for label in BarrierModel(n_steps=3).fit(tiny).suspicious_labels()}
+    assert named >= {"p0", "p1"}
     known = np.array([path.barrier for path in paths])
     others = np.arange(len(paths)) != 5
 

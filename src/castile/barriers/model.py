@@ -21,6 +21,7 @@ Float64Array = NDArray[np.float64]
 SMALLEST_TARGET = 0.01  # eV; barriers below are taken as this
 _CLIP = 4.0  # standard deviations; features further out count as that far
 _SIGMA_COVERAGE = 0.6827
+IMPLAUSIBLE = (0.02, 5.0)  # eV; below is no barrier at room temperature, above bonds break
 _SUSPICIOUS = 2.5  # standard deviations
 
 
@@ -97,13 +98,14 @@ class BarrierPrediction:
 
 @dataclass(frozen=True)
 class SuspiciousLabel:
-    """A training barrier that all others contradict."""
+    """A training barrier that all others contradict, or that no ion is likely to have."""
 
     path_id: str
     system: str
     barrier_ev: float
     expected_ev: float
     deviations: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -306,10 +308,17 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         targets = np.log(np.maximum(self.barriers_, SMALLEST_TARGET) + self.shift) - self.offset_
         z = (targets - mean) / (self.spread_ * np.sqrt(total))
         expected = self._in_ev(mean, total, total).barrier
-        order = [int(i) for i in np.argsort(-np.abs(z)) if abs(z[i]) > threshold]
+        contradicted = np.abs(z) > threshold
+        odd = (self.barriers_ < IMPLAUSIBLE[0]) | (self.barriers_ > IMPLAUSIBLE[1])
+        order = [int(i) for i in np.argsort(-np.abs(z)) if contradicted[i] or odd[i]]
         return tuple(
             SuspiciousLabel(
-                self.path_ids_[i], self.systems_[i], float(self.barriers_[i]), float(expected[i]), float(z[i])
+                self.path_ids_[i],
+                self.systems_[i],
+                float(self.barriers_[i]),
+                float(expected[i]),
+                float(z[i]),
+                "contradicted" if contradicted[i] else "implausible size",
             )
             for i in order
         )

@@ -62,12 +62,12 @@ def fit(
     _refuse(paths, output, json)
     labelled = _labelled(paths)
     model = BarrierModel(coverage=coverage, robust=robust, straight=_is_straight(path_shape)).fit(labelled)
+    save_barrier_model(model, output)
     scores = score(model.barriers_, model.leave_one_out(), threshold)
     print_table(_score_table([("leave-one-out", scores)], "Barriers (hyper-parameters from all paths)"))
     suspicious = model.suspicious_labels()
     if suspicious:
         print_table(_suspicious_table(model))
-    save_barrier_model(model, output)
     remark(f"Model: {output} ({len(labelled)} paths)")
     if json is not None:
         numbers = scores.to_json_dict("loo_") | {"n_suspicious_labels": len(suspicious)}

@@ -22,11 +22,14 @@ def class_table(classes: Sequence[ClassScore]) -> Table:
 def suspicious_table(labels: Sequence[SuspiciousLabel]) -> Table:
     """Labels that all other paths contradict."""
     rows = tuple(
-        (s.path_id, s.system, f"{s.barrier_ev:.3f}", f"{s.expected_ev:.3f}", f"{s.deviations:+.1f}")
+        (s.path_id, s.system, f"{s.barrier_ev:.3f}", f"{s.expected_ev:.3f}", f"{s.deviations:+.1f}", s.reason)
         for s in labels
     )
-    columns = ("path", "system", "barrier (eV)", "expected (eV)", "standard deviations")
-    note = "More than 2.5 standard deviations from what all other paths say: check these labels."
+    columns = ("path", "system", "barrier (eV)", "expected (eV)", "standard deviations", "why")
+    note = (
+        "Contradicted: more than 2.5 standard deviations from what all other paths say. Implausible size: below "
+        "0.02 or above 5 eV. Check these labels."
+    )
     return Table(columns, rows, title="Suspicious labels", note=note)
 
 
