@@ -27,8 +27,8 @@ def suspicious_table(labels: Sequence[SuspiciousLabel]) -> Table:
     )
     columns = ("path", "system", "barrier (eV)", "expected (eV)", "standard deviations", "why")
     note = (
-        "Contradicted: more than 2.5 standard deviations from what all other paths say. Implausible size: below "
-        "0.02 or above 5 eV. Check these labels."
+        "Contradicted: more than 2.5 standard deviations from what all other paths say. Implausible size: "
+        "below 0.02 or above 5 eV. Check these labels."
     )
     return Table(columns, rows, title="Suspicious labels", note=note)
 
