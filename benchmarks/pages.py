@@ -18,8 +18,9 @@ PAGES = (
     "docs/uncertainty.md",
     "docs/active-learning.md",
     "docs/selection.md",
+    "docs/neb.md",
     "docs/barriers.md",
-    "docs/neb.md", "docs/splits.md",
+    "docs/splits.md",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 SUMMARY = "accuracy"

@@ -153,7 +153,7 @@ def _closest_of_blocks(index: SimilarityIndex, parts: IndexArray, job: _Job) -> 
         if not len(a):
             continue
         n_candidates += len(a)
-        low, high = verifier.bounds(rows[a], others[b], float(limits[p[a], q[b]].max()))
+        low, high = verifier.bounds(rows[a], others[b], limits[p[a], q[b]])
         upper = np.full(limits.shape, np.inf)
         np.minimum.at(upper, (p[a], q[b]), high)
         upper = np.minimum(upper, upper.T)

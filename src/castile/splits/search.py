@@ -388,7 +388,7 @@ def _block_nearest(index: SimilarityIndex, asked: PointBlocks, offered: PointBlo
                 still = least[a, b] <= verifier.reach(highest)[a]
                 a, b = a[still], b[still]
                 n_candidates += len(a)
-                low, high = verifier.bounds(rows[a], others[b], float(highest[a].max(initial=0.0)))
+                low, high = verifier.bounds(rows[a], others[b], highest[a])
                 np.minimum.at(highest, a, high)
                 hopeful = low <= highest[a]
                 kept.append((a[hopeful], others[b[hopeful]], low[hopeful]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -50,6 +51,15 @@ class StructureTable:
     def n_atoms(self) -> NDArray[np.int64]:
         """Number of atoms of each structure."""
         return np.diff(self.first)
+
+    @cached_property
+    def composition(self) -> NDArray[np.float64]:
+        """Mole fractions of each structure, (n_structures, n_elements of the table)."""
+        elements = np.unique(self.numbers)
+        counts = np.zeros((len(self), len(elements)))
+        owner = np.repeat(np.arange(len(self)), self.n_atoms)
+        np.add.at(counts, (owner, np.searchsorted(elements, self.numbers)), 1.0)
+        return counts / self.n_atoms[:, None]
 
     def atoms(self, index: int) -> Atoms:
         """Return a structure, without labels."""

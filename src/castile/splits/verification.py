@@ -75,11 +75,12 @@ class Verifier(ABC):
 
     @abstractmethod
     def bounds(
-        self, rows: IndexArray, others: IndexArray, limit: float = np.inf
+        self, rows: IndexArray, others: IndexArray, limit: ArrayLike = np.inf
     ) -> tuple[Float64Array, Float64Array]:
         """Return (least, largest) possible 1 - k of pairs of rows, (n_pairs,) each.
 
-        Pairs whose least value exceeds ``limit`` may have wider bounds than necessary.
+        Pairs whose least value exceeds their ``limit`` (one, or one for each) may have wider bounds than
+        necessary.
         """
 
     def exact(self, structure: int, other: int) -> float:
@@ -109,7 +110,7 @@ class PointVerifier(Verifier):
     batch = 8192
 
     def bounds(
-        self, rows: IndexArray, others: IndexArray, limit: float = np.inf
+        self, rows: IndexArray, others: IndexArray, limit: ArrayLike = np.inf
     ) -> tuple[Float64Array, Float64Array]:
         """Return the bounds from the coordinates."""
         first, second = self.points[rows], self.points[others]
@@ -154,30 +155,34 @@ class MatchVerifier(Verifier):
     remainders: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
     def bounds(
-        self, rows: IndexArray, others: IndexArray, limit: float = np.inf
+        self, rows: IndexArray, others: IndexArray, limit: ArrayLike = np.inf
     ) -> tuple[Float64Array, Float64Array]:
         """Return the bounds, from an assignment where a relaxed one does not exceed the limit."""
         assert self.describer is not None
-        counts = self.describer.table.n_atoms
-        low, high = np.empty(len(rows)), np.ones(len(rows))
+        counts, composition = self.describer.table.n_atoms, self.describer.table.composition
+        limits = np.broadcast_to(np.asarray(limit, dtype=np.float64), rows.shape)
+        # what has no counterpart of its element is matched with k = 0
+        low = 1.0 - np.minimum(composition[rows], composition[others]).sum(axis=1) - _SLACK
+        high = np.ones(len(rows))
         sizes = counts[rows] * 100_000 + counts[others]
-        for size in np.unique(sizes):
-            alike = np.flatnonzero(sizes == size)
+        hopeful = low <= limits
+        for size in np.unique(sizes[hopeful]):
+            alike = np.flatnonzero((sizes == size) & hopeful)
             step = max(1, _BATCH_NUMBERS // max(1, int(counts[rows[alike[0]]] * counts[others[alike[0]]])))
             for begin in range(0, len(alike), step):
                 some = alike[begin : begin + step]
-                low[some], high[some] = self._bounds_of_equal_sizes(rows[some], others[some], limit)
+                low[some], high[some] = self._bounds_of_equal_sizes(rows[some], others[some], limits[some])
         return low, high
 
     def _bounds_of_equal_sizes(
-        self, rows: IndexArray, others: IndexArray, limit: float
+        self, rows: IndexArray, others: IndexArray, limits: Float64Array
     ) -> tuple[Float64Array, Float64Array]:
         """Bounds of pairs that all have the same two numbers of atoms."""
         least, largest = self._costs(rows, others)
         # not even when an environment may be matched again and again
         low = np.maximum(least.min(axis=1).mean(axis=1), least.min(axis=2).mean(axis=1))
         high = np.ones(len(rows))
-        for k in np.flatnonzero(low - _SLACK <= limit):
+        for k in np.flatnonzero(low - _SLACK <= limits):
             i, j, weights = optimal_plan(least[k])
             low[k] = weights @ least[k][i, j]
             high[k] = weights @ largest[k][i, j] + _SLACK
@@ -213,7 +218,7 @@ class ExactVerifier(Verifier):
     smallest_scale: float = 1.0
 
     def bounds(
-        self, rows: IndexArray, others: IndexArray, limit: float = np.inf
+        self, rows: IndexArray, others: IndexArray, limit: ArrayLike = np.inf
     ) -> tuple[Float64Array, Float64Array]:
         """Return the kernel twice."""
         values = np.array([self.exact(int(i), int(j)) for i, j in zip(rows, others, strict=True)])
