@@ -16,8 +16,10 @@ from castile.splits.compression import Float64Array
 from castile.splits.disjoint_sets import DisjointSets
 from castile.splits.point_blocks import PointBlocks, make_blocks
 from castile.splits.similarity_index import Progress, SimilarityIndex, run_tasks
+from castile.splits.verification import Verifier
 
 IndexArray = NDArray[np.int64]
+_BATCH = 4096
 _TIE = 1e-11  # similarities closer than this are not told apart when the nearest is looked for
 _NO_LINKS = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
 _NONE = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
@@ -370,29 +372,52 @@ def _block_nearest(index: SimilarityIndex, asked: PointBlocks, offered: PointBlo
         others = offered.rows(int(other))
         least = squared.astype(np.float64) - error
         least[owner[rows][:, None] == owner[others][None, :]] = np.inf
-        seen = np.zeros(least.shape, dtype=bool)
-        for pick in ("nearest", "all"):
-            reaches = verifier.reach(highest)
-            open_pairs = (least <= reaches[:, None]) & ~seen & np.isfinite(least)
-            if pick == "nearest":
-                first = np.argmin(least, axis=1)
-                only = np.zeros_like(open_pairs)
-                only[np.arange(len(rows)), first] = True
-                open_pairs &= only
-            i, j = np.nonzero(open_pairs)
-            seen |= open_pairs
-            order = np.argsort(least[i, j], kind="stable")
-            i, j = i[order], j[order]
-            for begin in range(0, len(i), verifier.batch):
-                a, b = i[begin : begin + verifier.batch], j[begin : begin + verifier.batch]
-                still = least[a, b] <= verifier.reach(highest)[a]
-                a, b = a[still], b[still]
-                n_candidates += len(a)
-                low, high = verifier.bounds(rows[a], others[b], highest[a])
-                np.minimum.at(highest, a, high)
-                hopeful = low <= highest[a]
-                kept.append((a[hopeful], others[b[hopeful]], low[hopeful]))
+        i, j = np.nonzero(least <= verifier.reach(highest)[:, None])
+        order = np.argsort(least[i, j], kind="stable")
+        i, j = i[order], j[order]
+        for begin in range(0, len(i), _BATCH):
+            a, b = i[begin : begin + _BATCH], j[begin : begin + _BATCH]
+            still = least[a, b] <= verifier.reach(highest)[a]
+            a, b = a[still], b[still]
+            n_candidates += len(a)
+            kept += _closer(verifier, rows, others, a, b, highest)
     return _settle(index, rows, highest, kept, n_candidates)
+
+
+def _closer(
+    verifier: Verifier,
+    rows: IndexArray,
+    others: IndexArray,
+    a: IndexArray,
+    b: IndexArray,
+    highest: Float64Array,
+) -> list[tuple[IndexArray, IndexArray, Float64Array]]:
+    """Pairs (position, row of the target, least 1 - k) that may be the nearest; ``highest`` is lowered.
+
+    Where closer bounds cost more, they are formed for one pair of every position at a time, the most hopeful
+    first, so that most pairs are dropped before.
+    """
+    low, high = verifier.bounds(rows[a], others[b], -1.0 if verifier.staged else np.inf)
+    np.minimum.at(highest, a, high)
+    hopeful = low <= highest[a]
+    if not verifier.staged:
+        return [(a[hopeful], others[b[hopeful]], low[hopeful])]
+    a, b, low = a[hopeful], b[hopeful], low[hopeful]
+    order = np.lexsort((low, a))
+    a, b, low = a[order], b[order], low[order]
+    found = []
+    while len(a):
+        first = np.unique(a, return_index=True)[1]
+        x, y = a[first], b[first]
+        near, far = verifier.bounds(rows[x], others[y], highest[x])
+        np.minimum.at(highest, x, far)
+        good = near <= highest[x]
+        found.append((x[good], others[y[good]], near[good]))
+        rest = np.ones(len(a), dtype=bool)
+        rest[first] = False
+        rest &= low <= highest[a]
+        a, b, low = a[rest], b[rest], low[rest]
+    return found
 
 
 def _settle(

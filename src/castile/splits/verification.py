@@ -72,6 +72,8 @@ class Verifier(ABC):
 
     batch = 32
     """Pairs that are looked at together."""
+    staged = False
+    """Whether bounds below the limit cost much more than others."""
 
     @abstractmethod
     def bounds(
@@ -150,6 +152,7 @@ class MatchVerifier(Verifier):
     """
 
     batch = 256
+    staged = True
 
     coordinates: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     remainders: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
