@@ -13,7 +13,7 @@ from castile.selection import SELECTORS
 from castile.structures.labels import LabelledStructure
 
 CANDIDATES_PER_POINT = 10
-CANDIDATE_BYTES = 400_000_000
+CANDIDATE_BYTES = 80_000_000  # small beside the triangles, so that memory stays flat
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def candidate_environments(
 ) -> list[Array]:
     """Return the power spectra among which each element's sparse points are chosen.
 
-    All environments where 400 MB hold them, else a seeded random sample of at least ten per point.
+    All environments where 80 MB hold them, else a seeded random sample of at least ten per point.
     """
     budget = CANDIDATE_BYTES // (8 * engine.n_features)
     rng = np.random.default_rng(seed)
