@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from scipy.optimize import linprog
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel
@@ -32,7 +33,12 @@ from castile.kernels.structure_kernels import (
     make_structure_kernel,
     rematch,
 )
-from castile.kernels.transport import MatchingError, entropic_plan, optimal_transport_cost
+from castile.kernels.transport import (
+    MatchingError,
+    entropic_plan,
+    optimal_plan,
+    optimal_transport_cost,
+)
 
 SOAP_SETTINGS = {"cutoff": 4.0, "n_max": 5, "l_max": 4}
 KINDS = [kind(zeta) for kind in KERNELS for zeta in (1.0, 2.0)]
@@ -116,6 +122,24 @@ def test_matching_of_different_sizes_is_that_of_equal_supercells(n: int, m: int)
     cost = np.random.default_rng(n).random((n, m))
     replicated = np.repeat(np.repeat(cost, m, axis=0), n, axis=1)
     assert optimal_transport_cost(cost) == pytest.approx(optimal_transport_cost(replicated), abs=1e-12)
+
+
+def test_transport_agrees_with_linear_programming() -> None:
+    generator = np.random.default_rng(9)
+    for n, m in [(12, 17), (30, 8), (9, 64), (33, 32), (2, 1)]:
+        for kind in range(3):
+            cost = generator.random((n, m))
+            if kind == 1:  # ties
+                cost = np.round(cost, 1)
+            elif kind == 2:  # blocks that must not be matched
+                cost[generator.integers(2, size=n)[:, None] != generator.integers(2, size=m)] = 1.0
+            sums = np.concatenate([np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))])
+            weights = np.concatenate([np.full(n, 1.0 / n), np.full(m, 1.0 / m)])
+            expected = linprog(cost.ravel(), A_eq=sums, b_eq=weights).fun
+            rows, columns, shares = optimal_plan(cost)
+            assert shares @ cost[rows, columns] == pytest.approx(expected, abs=1e-9)
+            np.testing.assert_allclose(np.bincount(rows, shares, n), 1.0 / n)
+            np.testing.assert_allclose(np.bincount(columns, shares, m), 1.0 / m)
 
 
 def test_elements_are_never_matched_with_others() -> None:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import csr_array
+from scipy.optimize import linear_sum_assignment
 
 from castile.errors import CastileError
+from castile.numerics.transport import transport_plan
 
 Float64Array = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
-_MOST_REPLICATED = 256
 
 
 class MatchingError(CastileError):
@@ -51,29 +50,15 @@ def optimal_transport_cost(cost: Float64Array) -> float:
 def optimal_plan(cost: Float64Array) -> tuple[IndexArray, IndexArray, Float64Array]:
     """Return (rows, columns, weights) of the plan of least cost; the weights add up to 1."""
     n, m = cost.shape
+    if n == m:
+        rows, columns = linear_sum_assignment(cost)
+        return rows, columns, np.full(n, 1.0 / n)
     common = math.lcm(n, m)
-    if common > max(n, m, _MOST_REPLICATED):
-        return _plan_by_simplex(cost, common)
-    by_row, by_column = common // n, common // m
-    replicated = np.repeat(np.repeat(cost, by_row, axis=0), by_column, axis=1) if n != m else cost
-    rows, columns = linear_sum_assignment(replicated)
-    return rows // by_row, columns // by_column, np.full(common, 1.0 / common)
-
-
-def _plan_by_simplex(cost: Float64Array, common: int) -> tuple[IndexArray, IndexArray, Float64Array]:
-    """Plan of a linear program; its vertices are integer when weights are counted in 1/lcm."""
-    n, m = cost.shape
-    variable = np.arange(n * m)
-    rows = np.concatenate([variable // m, n + variable % m])
-    ones = np.ones(2 * n * m)
-    constraints = csr_array((ones, (rows, np.concatenate([variable, variable]))), shape=(n + m, n * m))
-    supply = np.concatenate([np.full(n, common // n), np.full(m, common // m)]).astype(np.float64)
-    solved = linprog(cost.ravel(), A_eq=constraints, b_eq=supply, method="highs-ds")
-    if solved.status != 0:
-        raise MatchingError(f"the matching of {n} with {m} environments failed: {solved.message}")
-    counts = np.rint(solved.x)
-    used = np.flatnonzero(counts)
-    return used // m, used % m, counts[used] / common
+    flow = np.empty((n, m), dtype=np.int64)
+    supply, demand = np.full(n, common // n), np.full(m, common // m)
+    transport_plan(np.ascontiguousarray(cost, dtype=np.float64), supply, demand, flow)
+    rows, columns = np.nonzero(flow)
+    return rows, columns, flow[rows, columns] / common
 
 
 def entropic_plan(
