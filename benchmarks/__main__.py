@@ -51,12 +51,10 @@ MACHINE = describe_machine()
 Run = Callable[[bool, int, str | None], Record]
 
 COMMANDS = (
-    "neb",
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
-    "accuracy si-published",
-    "accuracy si", "accuracy mo", "accuracy rmd17 ethanol", "accuracy rmd17 aspirin", "accuracy alloys",
-    "nve",
-    "barriers", "selection",
+    "accuracy si-published", "accuracy si", "accuracy mo", "accuracy rmd17 ethanol",
+    "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
+    "uncertainty-cost", "selection", "split-scale", "audits", "barriers", "neb",
     *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 

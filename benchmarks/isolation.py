@@ -5,7 +5,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -59,18 +58,10 @@ def run_isolated(function: str, arguments: dict[str, Any], threads: int) -> Any:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far.
+    """Largest resident memory of this process so far."""
+    from castile.execution.memory import peak_memory
 
-    The kernel's own mark of this address space is read where there is one: ru_maxrss of a new process starts
-    at the size of the process that made it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_memory()
 
 
 def _main(function: str, given: str, answer: str) -> None:

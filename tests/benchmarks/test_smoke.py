@@ -132,7 +132,7 @@ def test_short_calls_are_repeated_and_median_is_of_one_call() -> None:
         sleep(0.001)
 
     measured = timing.time_interleaved({"a": call}, 3)["a"]
-    assert count[0] > 15
+    assert count[0] > 1 + 1 + 3  # the first, the one that tells how many, and a single one in each round
     assert 0.001 <= measured.median < 0.02
 
 
