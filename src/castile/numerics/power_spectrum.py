@@ -10,26 +10,31 @@ channel ``q`` starts at ``q * n_padded``.
 import numpy as np
 from numba import njit
 
-from castile.numerics.simd import LANES, fill, load, multiply_add, splat, store
+from castile.numerics.simd import LANES, fill, load, multiply, multiply_add, splat, store
 
 _SQRT2 = np.sqrt(2.0)
+_FAST = {"contract", "nsz", "arcp", "reassoc"}  # sums over features may take any order
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
 def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, normalize, features, norms):
     """Write features[centre, (l, k, k')] and the norms before normalization; a zero density gives a zero
     row.
+
+    Whole vectors are written to a line of features; what one of them writes too far the next one overwrites.
     """
     row = n_channels * n_padded
     size = (l_max + 1) ** 2 * row
-    products = np.empty(row, density.dtype)
+    n_features = features.shape[1]
+    products = np.zeros(row + LANES, density.dtype)
+    line = np.empty(n_features + LANES, density.dtype)
     zero = fill(density, 0.0)
     for center in range(n_centers):
         position = 0
-        total = 0.0
         for degree in range(l_max + 1):
             corner = center * size + degree * degree * row
             scale = 1.0 / np.sqrt(2.0 * degree + 1.0)
+            weight = fill(density, scale * _SQRT2)
             for q in range(n_channels):
                 for n in range(n_max):
                     k = q * n_padded + n
@@ -41,62 +46,71 @@ def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, norma
                                 splat(density, base + k), load(density, base + block), total_m
                             )
                         store(products, block, total_m)
-                    value = products[k] * scale
-                    features[center, position] = value
-                    total += value * value
+                    line[position] = products[k] * scale
                     position += 1
-                    weight = scale * _SQRT2
-                    for q2 in range(q, n_channels):
-                        for n2 in range(n + 1 if q2 == q else 0, n_max):
-                            value = products[q2 * n_padded + n2] * weight
-                            features[center, position] = value
-                            total += value * value
-                            position += 1
+                    for start in range(n + 1, n_max, LANES):
+                        source = q * n_padded + start
+                        store(line, position + start - n - 1, multiply(load(products, source), weight))
+                    position += n_max - n - 1
+                    for q2 in range(q + 1, n_channels):
+                        for start in range(0, n_max, LANES):
+                            source = q2 * n_padded + start
+                            store(line, position + start, multiply(load(products, source), weight))
+                        position += n_max
+        total = 0.0
+        for f in range(n_features):
+            total += line[f] * line[f]
         norm = np.sqrt(total)
         norms[center] = norm
-        if normalize and norm > 0.0:
-            inverse = 1.0 / norm
-            for f in range(position):
-                features[center, f] *= inverse
+        inverse = 1.0 / norm if normalize and norm > 0.0 else 1.0
+        for f in range(n_features):
+            features[center, f] = line[f] * inverse
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
 def power_spectrum_vjp(
     density, features, norms, n_centers, n_channels, n_max, n_padded, l_max, normalize, cotangent, d_density
 ):
-    """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``, overwritten when it is
-    normalized).
-    """
+    """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``)."""
     row = n_channels * n_padded
     size = (l_max + 1) ** 2 * row
     matrix = np.zeros(row * row, density.dtype)
     zero = fill(density, 0.0)
     n_features = features.shape[1]
+    change = np.zeros(n_features + LANES, density.dtype)
+    line = np.zeros(row + 2 * LANES, density.dtype)
     for center in range(n_centers):
+        along, inverse = 0.0, 1.0
         if normalize:
             inverse = 1.0 / norms[center] if norms[center] > 0.0 else 0.0
-            along = 0.0
             for f in range(n_features):
                 along += features[center, f] * cotangent[center, f]
-            for f in range(n_features):
-                cotangent[center, f] = (cotangent[center, f] - features[center, f] * along) * inverse
+        for f in range(n_features):
+            change[f] = (cotangent[center, f] - features[center, f] * along) * inverse
         position = 0
         for degree in range(l_max + 1):
             corner = center * size + degree * degree * row
             scale = 1.0 / np.sqrt(2.0 * degree + 1.0)
+            weight = fill(density, scale * _SQRT2)
             for q in range(n_channels):
                 for n in range(n_max):
                     k = q * n_padded + n
-                    matrix[k * row + k] = 2.0 * scale * cotangent[center, position]
+                    line[k] = 2.0 * scale * change[position]
                     position += 1
-                    weight = scale * _SQRT2
+                    for start in range(n + 1, n_max, LANES):
+                        source = position + start - n - 1
+                        store(line, q * n_padded + start, multiply(load(change, source), weight))
+                    position += n_max - n - 1
+                    for q2 in range(q + 1, n_channels):
+                        for start in range(0, n_max, LANES):
+                            value = multiply(load(change, position + start), weight)
+                            store(line, q2 * n_padded + start, value)
+                        position += n_max
                     for q2 in range(q, n_channels):
-                        for n2 in range(n + 1 if q2 == q else 0, n_max):
-                            k2 = q2 * n_padded + n2
-                            value = weight * cotangent[center, position]
-                            matrix[k * row + k2] = value
-                            matrix[k2 * row + k] = value
-                            position += 1
+                        first = q2 * n_padded
+                        for k2 in range(max(first, k), first + n_max):
+                            matrix[k * row + k2] = line[k2]
+                            matrix[k2 * row + k] = line[k2]
             for m in range(2 * degree + 1):
                 base = corner + m * row
                 for block in range(0, row, LANES):
