@@ -80,14 +80,14 @@ def audit(
             pool=pool if workers else None,
             progress=steps,
         )
-    for table in _tables(found):
+    unit = "eV/atom" if model is not None or target == "energy" else ""
+    for table in _tables(found, unit):
         print_table(table)
     if json is not None:
         write_json(json, found.numbers())
     if report is not None:
         from castile.report.audit_report import write_audit_report
 
-        unit = "eV/atom" if model is not None or target == "energy" else ""
         names = [name for name in (train, test) if name is not None]
         remark(f"Report: {write_audit_report(report, found, data_names=names, target_unit=unit)}")
 
@@ -131,7 +131,7 @@ def _model_errors(model: Path, sources: list[Any]) -> Any:
     return np.array(errors)
 
 
-def _tables(found: Audit) -> list[Any]:
+def _tables(found: Audit, unit: str) -> list[Any]:
     from castile.evaluation.tables import Table, format_number
     from castile.report.audit_report import leak_table
     from castile.splits.threshold import distance_of
@@ -159,7 +159,8 @@ def _tables(found: Audit) -> list[Any]:
             (format_number(b.low), format_number(b.high), f"{b.n_structures:,}", format_number(b.mae))
             for b in found.bins
         )
-        columns = ("from d", "to d", "structures", "mean absolute error")
+        error = f"mean absolute error ({unit})" if unit else "mean absolute error"
+        columns = ("from d", "to d", "structures", error)
         tables.append(Table(columns, rows, "Error by distance to training"))
     if found.optimism is not None:
         o = found.optimism
