@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from traceback import clear_frames
 from typing import Annotated, Any
 
 import typer
@@ -68,6 +69,7 @@ class CommandGroup(TyperGroup):
             if _traceback_wanted() or isinstance(error, BrokenPipeError):
                 raise
             typer.secho(f"castile: {describe_error(error)}", err=True, fg=typer.colors.RED)
+            clear_frames(error.__traceback__)  # closes the file that was being read
             raise typer.Exit(1) from None
 
 
