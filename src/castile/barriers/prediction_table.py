@@ -11,7 +11,7 @@ from castile.barriers.features import Featurizer, PathFeatures, concatenate
 from castile.barriers.model import BarrierModel, BarrierPrediction, Support
 from castile.barriers.path import MigrationPath
 from castile.barriers.path_reading import BrokenPath
-from castile.barriers.tables import Cell, TableWriter
+from castile.formats.table_file import Cell, TableWriter
 
 COLUMNS: tuple[tuple[str, type], ...] = (
     ("path_id", str), ("system", str), ("formula", str), ("mobile", str), ("path_length_ang", float),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from castile.barriers.screening import ScreenedCrystal, ScreenSettings
-from castile.barriers.tables import TableWriter
+from castile.formats.table_file import TableWriter
 
 CRYSTAL_COLUMNS: tuple[tuple[str, type], ...] = (
     ("rank", int), ("name", str), ("formula", str), ("n_hops", int), ("lowest_barrier_ev", float),

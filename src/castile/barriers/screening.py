@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 from ase import Atoms
@@ -21,6 +19,7 @@ from castile.barriers.hops import Hop, find_hops, import_spglib
 from castile.barriers.model import BarrierModel
 from castile.barriers.percolation import import_networkx, percolation
 from castile.errors import InputError
+from castile.execution.journal import Journal
 from castile.execution.task_pool import Workers, open_task_pool
 
 _BATCH = 4
@@ -200,18 +199,18 @@ def screen(
 
     """
     import_spglib(), import_networkx()
-    key = _fingerprint(model, settings)
-    results = read_journal(journal, key) if journal is not None else {}
+    record = Journal(journal, _fingerprint(model, settings))
+    results = _finished(record)
     if advance is not None:
         for result in results.values():
             advance(result)
     waiting = _batches(crystal for crystal in crystals if crystal.name not in results)
     task = partial(_screen_batch, model=model, settings=settings)
-    with open_task_pool(workers) as pool, _Journal(journal, key) as record:
+    with open_task_pool(workers) as pool, record:
         for batch in pool.map(task, waiting):
             for result in batch:
                 results[result.name] = result
-                record.add(result)
+                record.add(asdict(result))
                 if advance is not None:
                     advance(result)
     return sorted(
@@ -235,58 +234,13 @@ def _fingerprint(model: BarrierModel, settings: ScreenSettings) -> str:
     return digest.hexdigest()
 
 
-class _Journal:
-    """Appends finished crystals to a file of JSON lines, each complete or ignored."""
-
-    def __init__(self, path: str | os.PathLike[str] | None, key: str) -> None:
-        self._path, self._key = path, key
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> _Journal:
-        if self._path is not None:
-            mode = "a" if _journal_key(Path(self._path)) == self._key else "w"
-            self._file = open(self._path, mode, encoding="utf-8")
-            start = json.dumps({"castile_screening": self._key}) if mode == "w" else ""
-            self._file.write(start + "\n")  # what a kill cut off ends here
-        return self
-
-    def add(self, result: ScreenedCrystal) -> None:
-        """Append one crystal."""
-        if self._file is not None:
-            self._file.write(json.dumps(asdict(result)) + "\n")
-            self._file.flush()
-
-    def __exit__(self, *error: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-def _journal_key(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open(encoding="utf-8") as file:
-        try:
-            return str(json.loads(file.readline())["castile_screening"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
-def read_journal(path: str | os.PathLike[str], key: str | None = None) -> dict[str, ScreenedCrystal]:
-    """Finished crystals of a journal by name; none when it belongs to another model or other settings."""
-    stored = _journal_key(Path(path))
-    if stored is None or (key is not None and stored != key):
-        return {}
+def _finished(journal: Journal) -> dict[str, ScreenedCrystal]:
+    """Return the crystals of a journal by name."""
     results = {}
-    with open(path, encoding="utf-8") as file:
-        next(file)
-        for line in file:
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue
-            hops = tuple(ScreenedHop(**hop) for hop in values.pop("hops"))
-            for name in ("percolating", "lower", "upper"):
-                values[name] = tuple(values[name])
-            result = replace(ScreenedCrystal(**values), hops=hops)
-            results[result.name] = result
+    for values in journal.records():
+        hops = tuple(ScreenedHop(**hop) for hop in values.pop("hops"))
+        for name in ("percolating", "lower", "upper"):
+            values[name] = tuple(values[name])
+        result = replace(ScreenedCrystal(**values), hops=hops)
+        results[result.name] = result
     return results

@@ -101,5 +101,5 @@ def import_pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise InputError("Parquet needs pyarrow: pip install 'castile[barriers]', or write .csv") from error
+        raise InputError("Parquet needs pyarrow: pip install 'castile[tables]', or write .csv") from error
     return pyarrow
