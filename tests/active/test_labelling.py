@@ -15,7 +15,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from active.counting_oracles import executions
-from castile.active.label_files import read_result, write_task
+from castile.active.label_files import LabelResult, read_result, write_task
 from castile.active.labelling import Labeller
 from castile.active.ledger import State
 from castile.active.oracle_settings import OracleSettings
@@ -305,3 +305,31 @@ def test_pyscf_forces_are_derivatives_of_the_energy(tmp_path: Path) -> None:
     assert abs(-(energies[1] - energies[0]) / 0.02 - result.forces[0][2]) < 2e-3
     stuck = other(oracle, options=oracle.options | {"max_cycle": 1})
     assert label_structure(LabelTask(str(tmp_path / "stuck"), water, stuck)).status == "unconverged"
+
+
+def test_a_neuro_evolution_potential_labels_a_metal(tmp_path: Path, shared_data: Path) -> None:
+    pytest.importorskip("calorine", reason="calorine is missing: pip install calorine")
+    model = shared_data / "oracle" / "unep_v1_nep.txt"
+    if not model.is_file():
+        pytest.skip(f"{model} is missing")
+    oracle = OracleSettings(preset="unep", options={"model_filename": str(model)})
+    crystal = bulk("Mo", cubic=True)
+    crystal.rattle(0.1, seed=1)
+
+    def labels(name: str, atoms: Atoms) -> LabelResult:
+        result = label_structure(LabelTask(str(tmp_path / name), atoms, oracle))
+        assert result.status == "converged", result.reason
+        return result
+
+    energies = []
+    for step in (-1e-3, 1e-3):
+        moved = crystal.copy()
+        moved.positions[1, 1] += step
+        energies.append(labels(f"moved {step}", moved).energy)
+    found = labels("crystal", crystal)
+    assert abs(-(energies[1] - energies[0]) / 2e-3 - found.forces[1][1]) < 1e-4
+    assert -11.5 < found.energy / 2 < -9.5  # eV per atom; the reference of the potential is -10.9
+    assert len(found.stress) == 6
+    silicon = label_structure(LabelTask(str(tmp_path / "silicon"), bulk("Si"), oracle))
+    assert silicon.status == "failed"
+    assert "species that are not supported" in silicon.reason

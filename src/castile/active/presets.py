@@ -91,25 +91,39 @@ def espresso(
         pseudopotentials = {
             s: find_pseudopotential(folder, s, functional) for s in sorted(set(atoms.symbols))
         }
-    system: dict[str, Any] = {"ecutwfc": plane_wave_cutoff_ry, "occupations": "smearing"}
-    system |= {"smearing": "mv", "degauss": smearing_width_ry}
-    soft = any(re.search(r"us\b|us_|paw|van|aewfc", name.lower()) for name in pseudopotentials.values())
-    system["ecutrho"] = density_cutoff_ry or (8.0 if soft else 4.0) * plane_wave_cutoff_ry
-    data: dict[str, dict[str, Any]] = {
-        "control": {"tprnfor": True, "tstress": True, "disk_io": "none"},
-        "system": system,
-        "electrons": {"conv_thr": convergence_ry, "electron_maxstep": 150, "mixing_beta": 0.5},
+    system: dict[str, Any] = {
+        "ecutwfc": plane_wave_cutoff_ry,
+        "ecutrho": density_cutoff_ry or _density_factor(pseudopotentials) * plane_wave_cutoff_ry,
+        "occupations": "smearing",
+        "smearing": "mv",
+        "degauss": smearing_width_ry,
     }
-    for namelist, values in (input_data or {}).items():
-        data.setdefault(namelist.lower(), {}).update(values)
+    electrons = {"conv_thr": convergence_ry, "electron_maxstep": 150, "mixing_beta": 0.5}
     return Espresso(
         profile=EspressoProfile(command=command, pseudo_dir=pseudopotential_folder),
         directory=".",
         pseudopotentials=pseudopotentials,
-        input_data=data,
+        input_data=_namelists(system, electrons, input_data or {}),
         kpts=k_points(atoms, k_spacing_per_angstrom),
         koffset=(0, 0, 0),
     )
+
+
+def _density_factor(pseudopotentials: dict[str, str]) -> float:
+    """Cutoff of the density over that of the waves, by the names of the files."""
+    soft = any(re.search(r"us\b|us_|paw|van|aewfc", name.lower()) for name in pseudopotentials.values())
+    return 8.0 if soft else 4.0
+
+
+def _namelists(
+    system: dict[str, Any], electrons: dict[str, Any], given: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Input of pw.x by namelist; what the user has given goes over everything."""
+    control = {"tprnfor": True, "tstress": True, "disk_io": "none"}
+    data = {"control": control, "system": system, "electrons": electrons}
+    for namelist, values in given.items():
+        data.setdefault(namelist.lower(), {}).update(values)
+    return data
 
 
 def find_pseudopotential(folder: Path, symbol: str, functional: str) -> str:
