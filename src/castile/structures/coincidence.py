@@ -1,6 +1,6 @@
 """Atoms in one place, refused wherever features or energies of them would be meaningless."""
 
-import numpy as np
+import math
 
 from castile.errors import InputError
 from castile.structures.neighbors import Pairs
@@ -19,13 +19,11 @@ def refuse_coincident_atoms(pairs: Pairs, name: str) -> None:
         InputError: two atoms closer than ``COINCIDENCE_DISTANCE``.
 
     """
-    if not len(pairs.vectors):
+    if pairs.closest < 0:
         return
-    squared = np.einsum("pa,pa->p", pairs.vectors, pairs.vectors)
-    closest = int(squared.argmin())
-    if squared[closest] < COINCIDENCE_DISTANCE**2:
-        i, j = pairs.center[closest], pairs.neighbor[closest]
+    distance = math.sqrt(sum(x * x for x in pairs.vectors[pairs.closest].tolist()))
+    if distance < COINCIDENCE_DISTANCE:
+        i, j = pairs.center[pairs.closest], pairs.neighbor[pairs.closest]
         raise InputError(
-            f"{name}: atoms {i} and {j} are {np.sqrt(squared[closest]):.3g} A apart; "
-            "they coincide, so remove one of them"
+            f"{name}: atoms {i} and {j} are {distance:.3g} A apart; they coincide, so remove one of them"
         )

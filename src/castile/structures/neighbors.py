@@ -1,22 +1,31 @@
 """Neighbour pairs of the atoms of a structure, or of points that are no atoms, periodic in any directions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-import vesin
 from ase import Atoms
-from ase.geometry import complete_cell
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from castile.errors import InputError
-from castile.structures.cells import spanned_volume
+from castile.execution.threads import map_chunks
+from castile.numerics import cell_lists
+from castile.structures.cells import search_cell
 
-_FLAT = 1e-14  # squared volume of unit lattice vectors below which they are linearly dependent
+MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
+PARALLEL_CENTERS = 2000  # fewer are not worth a second thread
+_BLOCK = 1000
+
+Result = TypeVar("Result")
+Indices = NDArray[np.int64]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs (centre, neighbour image) with 0 < r < cutoff, in an order that depends on the search only.
+    """All pairs (centre, neighbour image) with 0 < r < cutoff; those of a centre follow one another.
 
     Attributes
     ----------
@@ -25,16 +34,35 @@ class Pairs:
     vectors : ndarray, shape (n_pairs, 3)
         r_neighbor + image - r_center, Angstrom.
     n_centers, n_atoms : int
+    order : ndarray of int64, shape (n_centers,)
+        The centres as the pairs have them: near each other in space where the centres are the atoms.
+    first : ndarray of int64, shape (n_centers + 1,)
+        The pairs of centre order[k] are first[k] : first[k + 1].
+    closest : int
+        The pair with the smallest distance, -1 if there is no pair.
     """
 
-    center: NDArray[np.int64]
-    neighbor: NDArray[np.int64]
-    vectors: NDArray[np.float64]
+    center: Indices
+    neighbor: Indices
+    vectors: Array
     n_centers: int
     n_atoms: int
+    order: Indices
+    first: Indices
+    closest: int
+
+    @classmethod
+    def by_center(
+        cls, center: Indices, neighbor: Indices, vectors: Array, n_centers: int, n_atoms: int
+    ) -> "Pairs":
+        """Return pairs whose ``center`` ascends."""
+        first = np.searchsorted(center, np.arange(n_centers + 1))
+        squared = np.einsum("pa,pa->p", vectors, vectors)
+        closest = int(squared.argmin()) if len(squared) else -1
+        return cls(center, neighbor, vectors, n_centers, n_atoms, np.arange(n_centers), first, closest)
 
 
-def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | None = None) -> Pairs:
+def neighbor_pairs(atoms: Atoms, cutoff: float, centers: Array | None = None, threads: int = 1) -> Pairs:
     """Return the pairs of ``atoms`` within ``cutoff``; an atom sees its own periodic images.
 
     Parameters
@@ -45,64 +73,74 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | N
     centers : ndarray, shape (n_centers, 3), optional
         Positions (Angstrom) of the centres; the atoms themselves by default. A centre that coincides with an
         atom does not see that atom (r = 0).
+    threads : int
+        That share the search; the result does not depend on them.
 
     Raises
     ------
     InputError
         If a position or the cell is not finite, or a periodic direction has no extent.
     """
-    positions = np.asarray(atoms.positions, dtype=np.float64)
+    positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
     n_atoms = len(positions)
-    points = positions if centers is None else np.concatenate([positions, np.reshape(centers, (-1, 3))])
-    n_centers = n_atoms if centers is None else len(points) - n_atoms
+    points = None if centers is None else np.ascontiguousarray(np.reshape(centers, (-1, 3)), dtype=np.float64)
+    n_centers = n_atoms if points is None else len(points)
     if not n_centers or not n_atoms:
         empty = np.empty(0, dtype=np.int64)
-        return Pairs(empty, empty, np.empty((0, 3)), n_centers, n_atoms)
-    pbc = np.asarray(atoms.pbc, dtype=bool)
-    cell = np.asarray(atoms.cell[:], dtype=np.float64)
+        return Pairs.by_center(empty, empty, np.empty((0, 3)), n_centers, n_atoms)
     _check_finite(positions, "atom")
-    _check_finite(points[n_atoms:], "centre")
-    if not spanned_volume(cell):
-        cell = _completed_cell(cell, pbc)
-    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False, n_threads=1)
-    i, j, vectors = search.compute(points, cell, list(pbc), quantities="ijD")
-    i, j = i.view(np.int64), j.view(np.int64)  # indices come as unsigned integers of the same size
-    if centers is not None:
-        keep = (i >= n_atoms) & (j < n_atoms) & (np.einsum("pa,pa->p", vectors, vectors) > 1e-20)
-        i, j, vectors = i[keep] - n_atoms, j[keep], vectors[keep]
-    return Pairs(i, j, vectors, n_centers, n_atoms)
+    if points is not None:
+        _check_finite(points, "centre")
+    periodic = np.asarray(atoms.pbc, dtype=bool)
+    cell = search_cell(np.asarray(atoms.cell.array, dtype=np.float64), periodic)
+    if cell_lists.count_images(cell, periodic, cutoff) > MOST_IMAGES:
+        cell = np.ascontiguousarray(minkowski_reduce(cell, pbc=periodic)[0])
+    if points is None and (threads == 1 or n_atoms < PARALLEL_CENTERS):
+        order, first, center, neighbor, vectors, closest = cell_lists.atom_pairs(
+            positions, cell, periodic, cutoff
+        )
+        return Pairs(center, neighbor, vectors, n_atoms, n_atoms, order, first, closest)
+    return _shared_search(positions, points, cell, periodic, cutoff, threads)
 
 
-def _check_finite(points: NDArray[np.float64], what: str) -> None:
+def _shared_search(
+    positions: Array,
+    points: Array | None,
+    cell: Array,
+    periodic: NDArray[np.bool_],
+    cutoff: float,
+    threads: int,
+) -> Pairs:
+    """Return the pairs, by blocks of centres that threads share."""
+    grid = cell_lists.make_grid(positions, cell, periodic, cutoff)
+    atoms = cell_lists.sort_into_cells(positions, grid)
+    if points is None:
+        order, where, home = atoms.order, cell_lists.coordinates(atoms), atoms.home
+    else:
+        order = np.arange(len(points))
+        where, home = cell_lists.place_points(points, grid)
+    search = grid, atoms, where, home, points is None, cutoff
+    counts = np.empty(len(order), dtype=np.int64)
+    _each_block(lambda a, b: cell_lists.count_pairs(*search, a, b, counts), len(order), threads)
+    first = cell_lists.first_pairs(counts)
+    center, neighbor = np.empty(first[-1], dtype=np.int64), np.empty(first[-1], dtype=np.int64)
+    vectors = np.empty((first[-1], 3))
+    written = first, center, neighbor, vectors
+    found = _each_block(lambda a, b: cell_lists.write_pairs(*search, a, b, *written), len(order), threads)
+    return Pairs(center, neighbor, vectors, len(order), len(positions), order, first, min(found)[1])
+
+
+def _each_block(work: Callable[[int, int], Result], n_centers: int, threads: int) -> list[Result]:
+    """Return work(begin, end) of all blocks of centres."""
+    if threads == 1 or n_centers < PARALLEL_CENTERS:
+        return [work(0, n_centers)]
+    size = max(_BLOCK, n_centers // (16 * threads))
+    blocks = [(begin, min(begin + size, n_centers)) for begin in range(0, n_centers, size)]
+    return list(map_chunks(lambda block: work(*block), blocks, threads))
+
+
+def _check_finite(points: Array, what: str) -> None:
     finite = np.isfinite(points)
     if not finite.all():
         bad = int(np.flatnonzero(~finite.all(axis=1))[0])
         raise InputError(f"{what} {bad} has position {points[bad].tolist()}; correct or remove the structure")
-
-
-def _completed_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return a cell of finite volume: vectors of directions that are not periodic are filled in."""
-    if not np.isfinite(cell).all():
-        raise InputError(f"the cell {cell.tolist()} is not finite; correct or remove the structure")
-    if not pbc.any():
-        return cell
-    for direction in np.flatnonzero(pbc):
-        if not cell[direction].any():
-            raise InputError(
-                f"pbc is {pbc.tolist()} but lattice vector {direction} is zero; "
-                "give the lattice vector or switch this direction to pbc False"
-            )
-    # vectors of directions that are not periodic only help the search, and may be anything
-    usable = np.where(pbc[:, None], cell, 0.0)
-    if not _independent(usable):
-        raise InputError(
-            f"the periodic lattice vectors {cell[pbc].tolist()} have no volume; correct the cell or pbc"
-        )
-    return np.asarray(complete_cell(usable), dtype=np.float64)
-
-
-def _independent(cell: NDArray[np.float64]) -> bool:
-    """Whether the lattice vectors that are not zero are linearly independent."""
-    given = cell[cell.any(axis=1)]
-    unit = given / np.linalg.norm(given, axis=1)[:, None]
-    return bool(np.linalg.det(unit @ unit.T) > _FLAT)
