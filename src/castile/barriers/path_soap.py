@@ -72,7 +72,7 @@ class PathSoap:
         mixing = _channels(ion, around, first)
         n_points, n_kinds = len(points), kinds.shape[1]
         separate = _engine(self, n_kinds)
-        pairs = Pairs(center, neighbor, vectors[center, neighbor], n_points, len(around.numbers))
+        pairs = Pairs.by_center(center, neighbor, vectors[center, neighbor], n_points, len(around.numbers))
         ordered = separate.sort(
             pairs, codes.reshape(-1).astype(np.int64), np.full(n_points, -1, dtype=np.int64)
         )
