@@ -1,0 +1,1 @@
+"""Screening of many candidates with a model, and the loop with an oracle."""
