@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from castile.cli.options import (
     StressKey,
     VirialKey,
 )
+
+if TYPE_CHECKING:
+    from castile.evaluation import Evaluation
 
 EXACT_ATOMS = 4000
 
@@ -53,15 +56,8 @@ def evaluate(
     Standard deviations are held against the errors: coverage of 68 and 95 % intervals, miscalibration, ranks.
     """
     import castile
-    from castile.cli.output import counted, print_table, remark, write_json
+    from castile.cli.output import counted, remark, write_json
     from castile.evaluation import evaluate as evaluate_model
-    from castile.evaluation.tables import (
-        config_type_table,
-        deviation_table,
-        element_table,
-        error_table,
-        worst_tables,
-    )
     from castile.structures import StructureSource, check_census, take_census
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
@@ -77,15 +73,7 @@ def evaluate(
         method = None
     with counted("evaluating", census.n_structures) as progress:
         evaluation = evaluate_model(potential, source, progress=progress, uncertainty=method)
-    print_table(error_table(evaluation))
-    if evaluation.by_config_type:
-        print_table(config_type_table(evaluation))
-    if len(evaluation.force_by_element) > 1:
-        print_table(element_table(evaluation))
-    for table in worst_tables(evaluation):
-        print_table(table)
-    if evaluation.deviations is not None:
-        print_table(deviation_table(evaluation.deviations))
+    _print_tables(evaluation)
     if json is not None:
         write_json(json, evaluation.to_json_dict())
     if report is not None:
@@ -93,6 +81,21 @@ def evaluate(
 
         write_evaluation_report(report, evaluation, model_name=model.name, data_names=data)
         remark(f"Report: {report}")
+
+
+def _print_tables(evaluation: Evaluation) -> None:
+    from castile.cli.output import print_table
+    from castile.evaluation import tables
+
+    print_table(tables.error_table(evaluation))
+    if evaluation.by_config_type:
+        print_table(tables.config_type_table(evaluation))
+    if len(evaluation.force_by_element) > 1:
+        print_table(tables.element_table(evaluation))
+    for table in tables.worst_tables(evaluation):
+        print_table(table)
+    if evaluation.deviations is not None:
+        print_table(tables.deviation_table(evaluation.deviations))
 
 
 def register(app: typer.Typer) -> None:
