@@ -49,12 +49,12 @@ def audits(quick: bool, threads: int) -> Record:
     )  # fmt: skip
     if not quick:
         draw_figure(runs, FIGURE)
-    left_out = int(runs["migration barriers, 10 random folds"]["n_left_out"])
+    left_out = int(runs["migration barriers, 10 random folds"]["n_skipped"])
     notes = (
         "learner: kernel ridge regression on the kernel of mean power spectra, energies per atom after a fit "
         "of the composition; no option given to the audit",
         "leak-proof: mean over five splits of the same sizes, for the folds ten leak-proof folds",
-        f"left out because atoms overlap (closer than 0.2 A): {left_out} of the migration paths",
+        f"left out because atoms overlap (--skip-broken): {left_out} of the migration paths",
         "with small test sets the ratio has a large statistical error: 25 structures of silicon",
     )
     numbers = {
@@ -68,37 +68,20 @@ def measure(files: list[str], target: str, folds: int | None, quick: bool) -> di
     """Numbers of one audit."""
     import numpy as np
 
-    from castile.splits.audit import audit, random_folds
+    from castile.splits.audit import audit
     from castile.splits.dataset import joined, read_dataset
+    from castile.splits.folds import random_folds
     from castile.structures import StructureSource
 
     chosen = [f"{file}@::20" if quick and "@" not in file else file for file in files]
-    kept, n_left_out = zip(*(without_overlaps(file) for file in chosen), strict=True)
-    parts = [read_dataset(StructureSource(structures), [target]) for structures in kept]
+    parts = [read_dataset(StructureSource(file), [target], skip_broken=True) for file in chosen]
     if folds is None:
         data, sides = joined(*parts), np.repeat([0, 1], [len(part) for part in parts])
         found = audit(data, sides, target=target)
     else:
         data = parts[0]
         found = audit(data, random_folds(len(data), folds), cross_validation=True, target=target)
-    numbers = {key: float(value) for key, value in found.numbers().items()}  # type: ignore[arg-type]
-    return numbers | {"n_left_out": float(sum(n_left_out))}
-
-
-def without_overlaps(file: str) -> tuple[list[Any], int]:
-    """Structures of a file without those whose atoms overlap, and how many were left out."""
-    from castile.errors import InputError
-    from castile.structures import StructureSource, validate_structure
-
-    kept, left_out = [], 0
-    for structure in StructureSource(file, smallest_distance=0.0):
-        try:
-            validate_structure(structure.atoms, structure.name)
-        except InputError:
-            left_out += 1
-        else:
-            kept.append(structure)
-    return kept, left_out
+    return {key: float(value) for key, value in found.numbers().items()}  # type: ignore[arg-type]
 
 
 def draw_figure(runs: dict[str, dict[str, float]], path: Path) -> None:

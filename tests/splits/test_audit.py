@@ -11,8 +11,9 @@ from ase.io import write
 
 from castile.cli.main import main
 from castile.errors import InputError
-from castile.splits.audit import Audit, audit, random_folds
+from castile.splits.audit import Audit, audit
 from castile.splits.dataset import Dataset, joined, read_dataset
+from castile.splits.folds import given_folds, marked_sides, random_folds
 from castile.splits.kernel_ridge import mean_features, predict_out_of_sample
 from castile.splits.settings import SimilaritySettings
 from castile.splits.structure_table import table_of
@@ -90,7 +91,7 @@ def test_no_leak_in_folds_that_are_leakproof() -> None:
     structures += [turned(atoms) for atoms in structures]
     table = table_of(structures)
     energies = np.array([atoms.info["energy"] for atoms in structures])
-    data = Dataset(table, energies, ("",) * 60, {}, (b"",) * 60)
+    data = Dataset(table, energies, ("",) * 60, {})
     random = audit(data, random_folds(60, 5), cross_validation=True, settings=SIMILARITY, threshold=0.9999,
                    target="energy")  # fmt: skip
     assert random.n_exact_duplicates > 30

@@ -7,124 +7,175 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from castile.cli.options import JsonFile
-from castile.cli.split import (
+from castile.cli.options import ConfigTypeKey, EnergyKey, JsonFile, Workers
+from castile.cli.output import print_table, remark, step_progress, write_json
+from castile.cli.similarity_options import (
     Cutoff,
     Gamma,
     Kernel,
     KernelName,
+    Rattle,
     Seed,
+    SkipBroken,
     Threshold,
-    Workers,
     Zeta,
+    report_skipped,
     similarity_settings,
 )
 
 if TYPE_CHECKING:
     from castile.splits.audit import Audit
     from castile.splits.dataset import Dataset
+    from castile.structures import StructureSource
+
+TrainFile = Annotated[str, typer.Argument(metavar="TRAIN", help="Training structures, or all of them.")]
+TestFile = Annotated[
+    str | None,
+    typer.Argument(metavar="TEST", help="Test structures (not with --split-key, --fold-key or --folds)."),
+]
+SplitKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Info key that says 'test' for test structures.")
+]
+TestValue = Annotated[
+    str, typer.Option(metavar="VALUE", help="What --split-key says for test structures instead.")
+]
+FoldKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Info key with the fold of each structure: your cross-validation."),
+]
+Folds = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="Audit a random cross-validation with N folds.")
+]
+Target = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="energy, or an info key: learnt under this and a leak-proof split."),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MODEL", help="Errors of this model against the similarity; the target is then the energy."
+    ),
+]
+Report = Annotated[Path | None, typer.Option(metavar="FILE", help="HTML with pictures.")]
 
 
 def audit(
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training structures, or all of them.")],
-    test: Annotated[
-        str | None,
-        typer.Argument(metavar="TEST", help="Test structures (not with --split-key or --folds)."),
-    ] = None,
-    split_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Info key that says 'test' for test structures.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Audit a random cross-validation with this many folds.")
-    ] = None,
+    train: TrainFile,
+    test: TestFile = None,
+    split_key: SplitKey = None,
+    test_value: TestValue = "test",
+    fold_key: FoldKey = None,
+    folds: Folds = None,
     threshold: Threshold = None,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="energy, or an info key: learnt under this and a leak-proof split."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Errors of this model against the similarity.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="HTML with pictures.")] = None,
+    rattle: Rattle = 0.01,
+    target: Target = None,
+    model: Model = None,
+    report: Report = None,
     json: JsonFile = None,
+    skip_broken: SkipBroken = False,
     seed: Seed = 0,
     workers: Workers = None,
+    energy_key: EnergyKey = None,
+    config_type_key: ConfigTypeKey = "config_type",
     kernel: Kernel = KernelName.best_match,
     zeta: Zeta = 1.0,
     gamma: Gamma = 0.02,
     cutoff: Cutoff = None,
 ) -> None:
     """Find what TEST shares with TRAIN: leaks, duplicates, and the errors that come of it."""
-    from castile.cli.output import print_table, remark, step_progress, write_json
     from castile.execution.task_pool import open_task_pool
     from castile.splits.audit import audit as audit_split
+    from castile.splits.dataset import label_keys
     from castile.structures import StructureSource
 
-    sources = [StructureSource(name) for name in (train, test) if name is not None]
-    for path in (report, json):
-        if path is not None:
-            for source in sources:
-                source.refuse_as_output(path)
-    dataset, parts = _read(sources, split_key, folds, target, seed)
-    errors = None if model is None else _model_errors(model, sources)
+    names = [name for name in (train, test) if name is not None]
+    keys = label_keys(energy_key, config_type_key)
+    sources = [StructureSource(name, keys) for name in names]
+    for path in filter(None, (report, json)):
+        for source in sources:
+            source.refuse_as_output(path)
+    dataset, sides = _read(sources, split_key, test_value, fold_key, folds, target, skip_broken, seed)
+    if model is not None and target is None:
+        target = _energy_if_known(dataset)
     with open_task_pool(workers) as pool, step_progress() as steps:
         found = audit_split(
-            dataset,
-            parts,
-            cross_validation=folds is not None,
-            threshold=threshold,
-            settings=similarity_settings(kernel, zeta, gamma, cutoff),
-            target=target,
-            errors=errors,
-            seed=seed,
-            pool=pool if workers else None,
-            progress=steps,
-        )
+            dataset, sides, cross_validation=folds is not None or fold_key is not None, threshold=threshold,
+            settings=similarity_settings(kernel, zeta, gamma, cutoff), rattle=rattle, target=target,
+            errors=None if model is None else _model_errors(model, sources, skip_broken), seed=seed,
+            pool=pool if workers else None, progress=steps,
+        )  # fmt: skip
+    _show(found, names, target, model, report)
+    if json is not None:
+        write_json(json, found.numbers())
+
+
+def _show(
+    found: Audit, names: list[str], target: str | None, model: Path | None, report: Path | None
+) -> None:
+    """Print the audit, and write its page."""
     unit = "eV/atom" if model is not None or target == "energy" else ""
     for table in _tables(found, unit):
         print_table(table)
-    if json is not None:
-        write_json(json, found.numbers())
+    for text in found.remarks:
+        remark(text)
     if report is not None:
         from castile.report.audit_report import write_audit_report
 
-        names = [name for name in (train, test) if name is not None]
         remark(f"Report: {write_audit_report(report, found, data_names=names, target_unit=unit)}")
 
 
 def _read(
-    sources: list[Any], split_key: str | None, folds: int | None, target: str | None, seed: int
+    sources: list[StructureSource],
+    split_key: str | None,
+    test_value: str,
+    fold_key: str | None,
+    folds: int | None,
+    target: str | None,
+    skip_broken: bool,
+    seed: int,
 ) -> tuple[Dataset, Any]:
-    """All structures, and the part of each."""
+    """All structures, and the side or fold of each."""
     import numpy as np
 
     from castile.errors import InputError
-    from castile.splits.audit import random_folds
     from castile.splits.dataset import joined, read_dataset
+    from castile.splits.folds import given_folds, marked_sides, random_folds
 
-    given = (len(sources) == 2) + (split_key is not None) + (folds is not None)
+    given = (len(sources) == 2) + (split_key is not None) + (fold_key is not None) + (folds is not None)
     if given != 1:
-        raise InputError("name TRAIN and TEST, or one file with --split-key KEY or --folds N")
-    keys = [key for key in (target, split_key) if key is not None]
-    parts = [read_dataset(source, keys) for source in sources]
+        raise InputError("name TRAIN and TEST, or one file with --split-key KEY, --fold-key KEY or --folds N")
+    keys = [key for key in (target, split_key, fold_key) if key is not None]
+    parts = [read_dataset(source, keys, skip_broken=skip_broken) for source in sources]
+    data = joined(*parts) if len(parts) == 2 else parts[0]
+    report_skipped(data)
     if len(parts) == 2:
-        return joined(*parts), np.repeat([0, 1], [len(part) for part in parts])
+        return data, np.repeat([0, 1], [len(part) for part in parts])
     if folds is not None:
-        return parts[0], random_folds(len(parts[0]), folds, seed)
+        return data, random_folds(len(data), folds, seed)
+    if fold_key is not None:
+        return data, given_folds(data.values(fold_key), fold_key)
     assert split_key is not None
-    return parts[0], np.array([str(value) == "test" for value in parts[0].columns[split_key]]).astype(int)
+    return data, marked_sides(data.values(split_key), split_key, test_value)
 
 
-def _model_errors(model: Path, sources: list[Any]) -> Any:
+def _energy_if_known(data: Dataset) -> str | None:
+    """The target that goes with a model, where all structures have it."""
+    import numpy as np
+
+    return "energy" if np.isfinite(data.energies).all() else None
+
+
+def _model_errors(model: Path, sources: list[StructureSource], skip_broken: bool) -> Any:
     """Absolute errors of the energy per atom, eV/atom; NaN without a label."""
     import numpy as np
 
     import castile
+    from castile.splits.sound_structures import sound_structures
 
     potential = castile.load(model)
     errors = []
     for source in sources:
-        for structure in source:
+        for structure in sound_structures(source, [] if skip_broken else None):
             known = structure.energy is not None
             predicted = potential.predict(structure.atoms).energy if known else np.nan
             errors.append(abs(predicted - (structure.energy or 0.0)) / len(structure.atoms))

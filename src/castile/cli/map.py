@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from castile.cli.options import DataFiles, JsonFile
-from castile.cli.split import Cutoff, Seed
+from castile.cli.similarity_options import Cutoff, Seed
 
 
 def map_structures(

@@ -2,72 +2,64 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from castile.cli.options import JsonFile
+from castile.cli.options import ConfigTypeKey, EnergyKey, JsonFile, Workers
+from castile.cli.output import counted, print_table, remark, step_progress, write_json
+from castile.cli.similarity_options import (
+    Cutoff,
+    Gamma,
+    Kernel,
+    KernelName,
+    Rattle,
+    Seed,
+    SkipBroken,
+    Threshold,
+    Zeta,
+    report_skipped,
+    similarity_settings,
+)
 
 if TYPE_CHECKING:
-    from castile.splits.plan import Split
-    from castile.splits.settings import SimilaritySettings
+    from castile.splits.plan import Split, SplitSettings
+    from castile.structures import StructureSource
 
-SIMILARITY_PANEL = "Similarity"
-
-
-class KernelName(StrEnum):
-    """Kernels between structures."""
-
-    best_match = "best-match"
-    average_soap = "average-soap"
-    average = "average"
-    rematch = "rematch"
-    largest = "largest"
-
-
-Kernel = Annotated[
-    KernelName, typer.Option("--kernel", help="Similarity of structures.", rich_help_panel=SIMILARITY_PANEL)
+DataFiles = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATA", help="Structures: files, globs in quotes, slices ('train.xyz@::10')."),
 ]
-Zeta = Annotated[
-    float, typer.Option(min=1.0, help="Exponent of the environment kernel.", rich_help_panel=SIMILARITY_PANEL)
+Folder = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the parts.")]
+Fractions = Annotated[
+    str, typer.Option(metavar="NUMBERS", help="Fractions of the parts, such as 0.8 0.1 0.1.")
 ]
-Gamma = Annotated[
-    float, typer.Option(help="Weight of the entropy (rematch).", rich_help_panel=SIMILARITY_PANEL)
+GroupBy = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Info key; structures that share its value stay together; repeat."),
 ]
-Cutoff = Annotated[
-    float | None,
+Stratify = Annotated[
+    list[str] | None,
     typer.Option(
-        help="Radius of environments, Å (default: from the data).", rich_help_panel=SIMILARITY_PANEL
+        metavar="KEY",
+        help="Parts share the distribution of config_type, composition, energy or an info key; repeat.",
     ),
 ]
-Workers = Annotated[
-    str | None,
+BlockSplit = Annotated[
+    bool,
     typer.Option(
-        metavar="N|ADDRESS|FILE",
-        help="Dask processes, a scheduler (tcp://...), or a cluster file; default: threads of this process.",
+        "--block-split",
+        help="Successive blocks of the data (a trajectory), with a buffer of removed structures between.",
     ),
 ]
-Threshold = Annotated[
-    float | None,
-    typer.Option(help="Largest similarity k that is no leak, 0 to 1 (default: suggested from the data)."),
+Verify = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Recompute the certificate of a split; DATA only where they have moved."
+    ),
 ]
-Rattle = Annotated[
-    float,
-    typer.Option(help="Displacements that are no difference, Å, when the threshold is suggested."),
-]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-
-
-def similarity_settings(
-    kernel: KernelName, zeta: float, gamma: float, cutoff: float | None
-) -> SimilaritySettings:
-    """Similarity from the options of a command."""
-    from castile.splits.settings import SimilaritySettings
-
-    return SimilaritySettings(kernel=kernel.value, zeta=zeta, gamma=gamma, cutoff=cutoff)
 
 
 class FractionsCommand(TyperCommand):
@@ -97,45 +89,21 @@ def _is_number(word: str) -> bool:
 
 
 def split(
-    data: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="DATA", help="Structures: files, globs in quotes, slices ('train.xyz@::10')."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the parts.")
-    ] = None,
-    fractions: Annotated[
-        str, typer.Option(metavar="NUMBERS", help="Fractions of the parts, such as 0.8 0.1 0.1.")
-    ] = "0.8,0.1,0.1",
+    data: DataFiles = None,
+    output: Folder = None,
+    fractions: Fractions = "0.8,0.1,0.1",
     threshold: Threshold = None,
     rattle: Rattle = 0.01,
-    group_by: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Info key; structures that share its value stay together; repeat."),
-    ] = None,
-    stratify: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY",
-            help="Parts share the distribution of config_type, composition, energy or an info key; repeat.",
-        ),
-    ] = None,
-    block_split: Annotated[
-        bool,
-        typer.Option(
-            "--block-split",
-            help="Successive blocks of the data (a trajectory), with a buffer of removed structures between.",
-        ),
-    ] = False,
-    verify: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Recompute the certificate of a split; DATA only where they have moved."
-        ),
-    ] = None,
+    group_by: GroupBy = None,
+    stratify: Stratify = None,
+    block_split: BlockSplit = False,
+    verify: Verify = None,
+    skip_broken: SkipBroken = False,
     seed: Seed = 0,
     workers: Workers = None,
     json: JsonFile = None,
+    energy_key: EnergyKey = None,
+    config_type_key: ConfigTypeKey = "config_type",
     kernel: Kernel = KernelName.best_match,
     zeta: Zeta = 1.0,
     gamma: Gamma = 0.02,
@@ -143,20 +111,15 @@ def split(
 ) -> None:
     """Split DATA into parts such that no structure has a similar one in another part, and prove it."""
     from castile.errors import InputError
+    from castile.splits.dataset import label_keys
+    from castile.splits.plan import SplitSettings
+    from castile.structures import StructureSource
 
     if verify is not None:
         _verify(verify, data or [], workers, json)
         return
     if not data or output is None:
         raise InputError("name the data and the folder of the parts: castile split DATA -o DIR")
-    from castile.cli.output import counted, print_table, remark, step_progress, write_json
-    from castile.execution.task_pool import open_task_pool
-    from castile.splits.dataset import read_dataset
-    from castile.splits.manifest import write_split
-    from castile.splits.plan import SplitSettings, make_split
-    from castile.structures import StructureSource
-
-    source = StructureSource(data)
     settings = SplitSettings(
         fractions=_numbers(fractions),
         threshold=threshold,
@@ -166,26 +129,45 @@ def split(
         rattle=rattle,
         blocks=block_split,
         seed=seed,
+        skip_broken=skip_broken,
     )
-    with counted("reading", None) as progress:
-        dataset = read_dataset(source, (*settings.group_by, *settings.stratify), progress)
+    source = StructureSource(data, label_keys(energy_key, config_type_key))
+    if json is not None:
+        source.refuse_as_output(json)
+    made = _make(source, settings, output, data, workers)
+    if json is not None:
+        write_json(json, split_numbers(made))
+
+
+def _make(
+    source: StructureSource, settings: SplitSettings, folder: Path, data: list[str], workers: str | None
+) -> Split:
+    """Read, split, write, and print what came out."""
+    from castile.execution.task_pool import open_task_pool
+    from castile.report.split_figures import write_threshold_plot
+    from castile.splits.assignment import checked_fractions
+    from castile.splits.dataset import read_dataset
+    from castile.splits.manifest import refuse_outputs, write_split
+    from castile.splits.plan import make_split
+
+    refuse_outputs(folder, source, len(checked_fractions(settings.fractions)))
+    with counted("reading", source.expected_length) as progress:
+        dataset = read_dataset(
+            source, (*settings.group_by, *settings.stratify), progress, skip_broken=settings.skip_broken
+        )
+    report_skipped(dataset)
     with open_task_pool(workers) as pool, step_progress() as steps:
         made = make_split(dataset, settings, pool=pool if workers else None, progress=steps)
-    written = write_split(output, source, made, settings, data)
+    written = write_split(folder, source, made, settings, data)
     for table in _tables(made):
         print_table(table)
     for text in made.remarks:
         remark(text)
     if made.curve is not None:
-        from castile.report.split_figures import write_threshold_plot
-
-        remark(
-            f"Components against the threshold: {write_threshold_plot(output / 'threshold.png', made.curve)}"
-        )
-    if json is not None:
-        source.refuse_as_output(json)
-        write_json(json, split_numbers(made))
+        plot = write_threshold_plot(folder / "threshold.png", made.curve)
+        remark(f"Components against the threshold: {plot}")
     remark(f"Certificate: {written.manifest}")
+    return made
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -205,6 +187,7 @@ def split_numbers(made: Split) -> dict[str, object]:
     sizes, cost = made.components.sizes, made.components.cost
     numbers: dict[str, object] = {
         "n_structures": len(made.parts),
+        "n_skipped": len(made.skipped),
         "n_components": len(sizes),
         "largest_component": int(sizes.max()),
         "n_singletons": int((sizes == 1).sum()),
@@ -263,7 +246,6 @@ def _tables(made: Split) -> list[Any]:
 
 def _verify(folder: Path, data: list[str], workers: str | None, json: Path | None) -> None:
     """Print the checks; exit 1 when one fails."""
-    from castile.cli.output import print_table, step_progress, write_json
     from castile.evaluation.tables import Table
     from castile.execution.task_pool import open_task_pool
     from castile.splits.verify import verify_split

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.task_pool import TaskPool
-from castile.splits.assignment import assign_components
+from castile.kernels.structure_kernels import BestMatchKernel, LargestKernel
 from castile.splits.dataset import ENERGY, Dataset
-from castile.splits.kernel_ridge import mean_features, predict_out_of_sample
+from castile.splits.folds import tested_sides
+from castile.splits.optimism import (
+    N_REPEATS,
+    Optimism,
+    Residuals,
+    errors_of_split,
+    kernel_ridge_residuals,
+    measure_optimism,
+)
 from castile.splits.search import find_components, find_nearest
 from castile.splits.settings import SimilaritySettings
 from castile.splits.similarity_index import Progress, SimilarityIndex, build_index
 from castile.splits.splitters import checked_threshold
-from castile.splits.threshold import ThresholdCurve, similarity_of, suggest_threshold
+from castile.splits.threshold import RATTLES, ThresholdCurve, similarity_of, suggest_threshold
 
 Float64Array = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
 EXACT_DISTANCE = 1e-5
 N_BINS = 5
-N_REPEATS = 5
 LABEL_TOLERANCE = 1e-3
 
 
@@ -62,37 +69,6 @@ class ErrorBin:
 
 
 @dataclass(frozen=True)
-class Optimism:
-    """The same learner under the split that was audited, and under leak-proof ones of the same sizes.
-
-    Attributes
-    ----------
-    target : str
-    mae, rmse : float
-        Of the audited split, in the unit of the target.
-    leakproof_mae, leakproof_rmse : float
-        Mean over the leak-proof splits.
-    n_leakproof : int
-        Number of leak-proof splits.
-    leakproof_test_fraction : float
-        Share of the structures that they test, on average.
-    """
-
-    target: str
-    mae: float
-    rmse: float
-    leakproof_mae: float
-    leakproof_rmse: float
-    n_leakproof: int
-    leakproof_test_fraction: float
-
-    @property
-    def factor(self) -> float:
-        """How many times larger the leak-proof mean absolute error is."""
-        return self.leakproof_mae / self.mae if self.mae > 0.0 else float("inf")
-
-
-@dataclass(frozen=True)
 class Audit:
     """What was found.
 
@@ -111,6 +87,8 @@ class Audit:
         Of every tested structure, most similar first.
     components : ndarray, shape (n_structures,)
         Of all structures together at the threshold.
+    exact : ndarray, shape (n_structures,)
+        Equal for exact duplicates.
     duplicates_within : tuple of int
         Structures beyond the first of each set of exact duplicates, within training and within test.
     near_within : tuple of int
@@ -118,6 +96,10 @@ class Audit:
     contradictions : tuple of Contradiction
     bins : tuple of ErrorBin
     optimism : Optimism or None
+    n_skipped : int
+        Structures of the data that were left out because they cannot be used.
+    remarks : tuple of str
+        What could not be found out, and why.
     """
 
     index: SimilarityIndex
@@ -127,11 +109,14 @@ class Audit:
     curve: ThresholdCurve | None
     nearest: tuple[Nearest, ...]
     components: IndexArray
+    exact: IndexArray
     duplicates_within: tuple[int, ...]
     near_within: tuple[int, ...]
     contradictions: tuple[Contradiction, ...]
     bins: tuple[ErrorBin, ...] = ()
     optimism: Optimism | None = None
+    n_skipped: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def leaks(self) -> tuple[Nearest, ...]:
@@ -141,12 +126,38 @@ class Audit:
     @property
     def n_exact_duplicates(self) -> int:
         """Tested structures that are also in training."""
-        return sum(item.distance < EXACT_DISTANCE for item in self.nearest)
+        sides = tested_sides(self.folds, self.cross_validation)
+        return sum(int(np.isin(self.exact[test], self.exact[train]).sum()) for train, test in sides)
+
+    def with_errors(self, errors: Float64Array) -> Audit:
+        """Return this audit with the errors (n_structures,) of a model, NaN where unknown, by distance."""
+        return replace(self, bins=_bins(self.nearest, np.abs(errors)))
+
+    def with_learner(
+        self, residuals: Residuals, target: str, *, seed: int = 0, n_repeats: int = N_REPEATS
+    ) -> Audit:
+        """Return this audit with the errors of a learner by distance, and how optimistic the split is.
+
+        Arguments as for :func:`castile.splits.optimism.measure_optimism`. Where there are too few components
+        for a leak-proof split, ``remarks`` says so.
+        """
+        errors = errors_of_split(residuals, self.folds, self.cross_validation)
+        found = self.with_errors(errors)
+        try:
+            optimism = measure_optimism(
+                residuals, errors, self.folds, self.cross_validation, self.components, target,
+                seed=seed, n_repeats=n_repeats,
+            )  # fmt: skip
+        except InputError as error:
+            text = f"how optimistic the split is cannot be said, as there is no leak-proof one: {error}"
+            return replace(found, remarks=(*found.remarks, text))
+        return replace(found, optimism=optimism)
 
     def numbers(self) -> dict[str, object]:
         """Return flat numbers (docs: the page of ``castile audit``)."""
         found: dict[str, object] = {
             "n_structures": len(self.folds),
+            "n_skipped": self.n_skipped,
             "n_tested": len(self.nearest),
             "n_exact_duplicates": self.n_exact_duplicates,
             "n_contradicting_duplicates": len(self.contradictions),
@@ -167,8 +178,10 @@ class Audit:
                 "target_rmse": self.optimism.rmse,
                 "leakproof_mae": self.optimism.leakproof_mae,
                 "leakproof_rmse": self.optimism.leakproof_rmse,
-                "optimism_factor": self.optimism.factor,
+                "leakproof_test_fraction": self.optimism.leakproof_test_fraction,
             }
+            if np.isfinite(self.optimism.factor):
+                found["optimism_factor"] = self.optimism.factor
         return found
 
 
@@ -179,6 +192,7 @@ def audit(
     cross_validation: bool = False,
     threshold: float | None = None,
     settings: SimilaritySettings | None = None,
+    rattle: float = RATTLES[0],
     target: str | None = None,
     errors: Float64Array | None = None,
     seed: int = 0,
@@ -197,6 +211,8 @@ def audit(
     threshold : float, optional
         Similarity above which a pair is a leak; suggested from the data by default.
     settings : SimilaritySettings, optional
+    rattle : float
+        Displacements that are no difference when the threshold is suggested, Angstrom.
     target : str, optional
         "energy" (per atom) or an info key with numbers: learnt under this split and under leak-proof ones.
     errors : ndarray, shape (n_structures,), optional
@@ -210,47 +226,44 @@ def audit(
     """
     folds = np.asarray(folds, dtype=np.int64)
     _check_folds(data, folds, cross_validation)
+    if target is not None:
+        data.target(target)
     index = build_index(data.table, settings, pool=pool, progress=progress, seed=seed)
     curve = None
     if threshold is None:
-        curve = suggest_threshold(index, seed=seed, pool=pool, progress=progress)
+        curve = suggest_threshold(index, amplitude=rattle, seed=seed, pool=pool, progress=progress)
         threshold = curve.threshold
     checked_threshold(threshold)
-    nearest = _nearest(index, folds, cross_validation, pool, progress)
     components = find_components(index, threshold, pool=pool, progress=progress).labels
-    exact = find_components(index, similarity_of(EXACT_DISTANCE), pool=pool).labels
-    sides = [np.arange(len(folds))] if cross_validation else [np.flatnonzero(folds == k) for k in (0, 1)]
-    optimism, learnt = None, None
-    if target is not None:
-        optimism, learnt = _optimism(data, index, folds, cross_validation, components, target, seed, progress)
-    shown = learnt if errors is None else errors
-    return Audit(
-        index,
-        folds,
-        cross_validation,
-        threshold,
-        curve,
-        nearest,
+    exact = _exact_duplicates(index, pool)
+    found = Audit(
+        index, folds, cross_validation, threshold, curve,
+        _nearest(index, folds, cross_validation, pool, progress),
         components,
-        tuple(len(side) - len(np.unique(exact[side])) for side in sides),
-        tuple(len(side) - len(np.unique(components[side])) for side in sides),
+        exact,
+        _repeated(exact, folds, cross_validation),
+        _repeated(components, folds, cross_validation),
         _contradictions(data, exact, target),
-        () if shown is None else _bins(nearest, shown),
-        optimism,
-    )
+        n_skipped=len(data.skipped),
+    )  # fmt: skip
+    if target is not None:
+        residuals = kernel_ridge_residuals(data, index, target, seed, progress)
+        found = found.with_learner(residuals, target, seed=seed)
+    return found if errors is None else found.with_errors(errors)
 
 
-def random_folds(n_structures: int, n_folds: int, seed: int = 0) -> IndexArray:
-    """Return the fold of each structure (n_structures,), at random and of equal sizes.
+def _exact_duplicates(index: SimilarityIndex, pool: TaskPool | None) -> IndexArray:
+    """Labels (n_structures,) that exact duplicates share; one common environment makes none."""
+    if index.settings.kernel == LargestKernel.name:
+        assert index.table is not None
+        index = build_index(index.table, replace(index.settings, kernel=BestMatchKernel.name), pool=pool)
+    return find_components(index, similarity_of(EXACT_DISTANCE), pool=pool).labels
 
-    Raises
-    ------
-    InputError
-        For fewer than two folds, or more than structures.
-    """
-    if not 2 <= n_folds <= n_structures:
-        raise InputError(f"{n_folds} folds of {n_structures} structures: give 2 to {n_structures}")
-    return np.random.default_rng(seed).permutation(np.arange(n_structures) % n_folds)
+
+def _repeated(labels: IndexArray, folds: IndexArray, cross_validation: bool) -> tuple[int, ...]:
+    """Structures beyond the first of each label, within each side (all structures for folds)."""
+    sides = [np.arange(len(folds))] if cross_validation else [np.flatnonzero(folds == k) for k in (0, 1)]
+    return tuple(len(side) - len(np.unique(labels[side])) for side in sides)
 
 
 def _check_folds(data: Dataset, folds: IndexArray, cross_validation: bool) -> None:
@@ -261,12 +274,6 @@ def _check_folds(data: Dataset, folds: IndexArray, cross_validation: bool) -> No
         raise InputError("a split needs training structures and test structures, at least one of each")
 
 
-def _pairs_of_sides(folds: IndexArray, cross_validation: bool) -> list[tuple[IndexArray, IndexArray]]:
-    """(training, test) indices of every test of the split."""
-    tested = np.unique(folds) if cross_validation else [1]
-    return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in tested]
-
-
 def _nearest(
     index: SimilarityIndex,
     folds: IndexArray,
@@ -275,7 +282,7 @@ def _nearest(
     progress: Progress | None,
 ) -> tuple[Nearest, ...]:
     found: list[Nearest] = []
-    for train, test in _pairs_of_sides(folds, cross_validation):
+    for train, test in tested_sides(folds, cross_validation):
         result = find_nearest(index, test, train, pool=pool, progress=progress)
         found += [
             Nearest(int(s), int(n), float(k))
@@ -310,52 +317,3 @@ def _bins(nearest: tuple[Nearest, ...], errors: Float64Array) -> tuple[ErrorBin,
         mean = float(np.mean([errors[item.structure] for item in members]))
         bins.append(ErrorBin(members[0].distance, members[-1].distance, len(members), mean))
     return tuple(bins)
-
-
-def _optimism(
-    data: Dataset,
-    index: SimilarityIndex,
-    folds: IndexArray,
-    cross_validation: bool,
-    components: IndexArray,
-    target: str,
-    seed: int,
-    progress: Progress | None,
-) -> tuple[Optimism, Float64Array]:
-    """The learner under both kinds of split, and its absolute errors under the audited one."""
-    y = data.target(target)
-    features = mean_features(data.table, index.settings, progress)
-
-    def residuals(train: IndexArray, test: IndexArray) -> Float64Array:
-        return predict_out_of_sample(features, y, train, test, seed=seed) - y[test]
-
-    own = np.full(len(y), np.nan)
-    for train, test in _pairs_of_sides(folds, cross_validation):
-        own[test] = residuals(train, test)
-    tested = own[np.isfinite(own)]
-    proofs: list[Float64Array] = []
-    n_splits, share = 0, 0.0
-    if cross_validation:
-        n_folds = len(np.unique(folds))
-        fractions = np.full(n_folds, 1.0 / n_folds)
-        parts = assign_components(components, fractions, seed=seed).parts
-        proofs = [residuals(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(n_folds)]
-        n_splits, share = 1, 1.0
-    else:
-        wanted = float((folds == 1).mean())
-        for repeat in range(N_REPEATS):
-            parts = assign_components(components, (1.0 - wanted, wanted), seed=seed + repeat).parts
-            proofs.append(residuals(np.flatnonzero(parts == 0), np.flatnonzero(parts == 1)))
-            share += float((parts == 1).mean()) / N_REPEATS
-        n_splits = N_REPEATS
-    proof = np.concatenate(proofs)
-    optimism = Optimism(
-        target,
-        float(np.abs(tested).mean()),
-        float(np.sqrt((tested**2).mean())),
-        float(np.abs(proof).mean()),
-        float(np.sqrt((proof**2).mean())),
-        n_splits,
-        share,
-    )
-    return optimism, np.abs(own)

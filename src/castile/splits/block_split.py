@@ -55,7 +55,7 @@ def split_in_blocks(
             parts[own[shared]] = REMOVED
             own = own[~shared]
         if len(own) and len(later):
-            nearest = find_nearest(index, own, later, pool=pool, progress=progress)
+            nearest = find_nearest(index, own, later, lowest=threshold, pool=pool, progress=progress)
             parts[own[nearest.similarities >= threshold]] = REMOVED
     sizes = np.bincount(parts[parts >= 0], minlength=len(fractions))
     if (sizes == 0).any():

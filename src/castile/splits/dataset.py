@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from castile.errors import InputError
 from castile.splits.assignment import make_strata
 from castile.splits.disjoint_sets import DisjointSets
+from castile.splits.sound_structures import Skipped, sound_structures
 from castile.splits.structure_table import StructureTable, table_of
-from castile.structures import LabelledStructure, StructureSource
-from castile.structures.fingerprints import geometry_hash
+from castile.structures import LabelKeys, LabelledStructure, StructureSource
+from castile.structures.labels import IGNORE
 
 IndexArray = NDArray[np.int64]
 CONFIG_TYPE, COMPOSITION, ENERGY = "config_type", "composition", "energy"
@@ -34,19 +36,41 @@ class Dataset:
     config_types : tuple of str
     columns : dict of str to tuple
         Values of the info keys that were asked for.
-    geometry_hashes : tuple of bytes
-        Equal for structures whose coordinates are equal.
+    skipped : tuple of Skipped
+        Structures that were left out because they cannot be used.
     """
 
     table: StructureTable
     energies: NDArray[np.float64]
     config_types: tuple[str, ...]
     columns: dict[str, tuple[Any, ...]]
-    geometry_hashes: tuple[bytes, ...]
+    skipped: tuple[Skipped, ...] = field(default=())
+
+    @property
+    def places(self) -> IndexArray:
+        """Place (n_structures,) of each structure in the data, those that were skipped counted too."""
+        n = len(self) + len(self.skipped)
+        return np.setdiff1d(np.arange(n), [item.index for item in self.skipped]).astype(np.int64)
 
     def __len__(self) -> int:
         """Number of structures."""
         return len(self.table)
+
+    def values(self, key: str) -> Sequence[Any]:
+        """Return the values (n_structures,) of config_type, composition, energy, or an info key asked for.
+
+        Raises
+        ------
+        InputError
+            For the config_type where no structure has one.
+        """
+        if key == CONFIG_TYPE:
+            if not any(self.config_types):
+                raise InputError("no structure has a config_type; name its key (--config-type-key)")
+            return self.config_types
+        if key == COMPOSITION:
+            return [self.table.atoms(k).get_chemical_formula() for k in range(len(self))]
+        return self.energies.tolist() if key == ENERGY else self.columns[key]
 
     def groups(self, keys: Sequence[str]) -> IndexArray | None:
         """Return groups (n_structures,) of structures that share a value of any of ``keys``."""
@@ -54,7 +78,7 @@ class Dataset:
             return None
         sets = DisjointSets(len(self))
         for key in keys:
-            _, codes = np.unique([str(value) for value in self.columns[key]], return_inverse=True)
+            _, codes = np.unique([str(value) for value in self.values(key)], return_inverse=True)
             first = np.unique(codes, return_index=True)[1]
             sets.union(np.arange(len(self)), first[codes])
         return sets.labels()
@@ -87,10 +111,8 @@ class Dataset:
         return values
 
     def _values(self, key: str) -> NDArray[Any]:
-        if key == CONFIG_TYPE:
-            return np.array(self.config_types)
-        if key == COMPOSITION:
-            return np.array([self.table.atoms(k).get_chemical_formula() for k in range(len(self))])
+        if key in (CONFIG_TYPE, COMPOSITION):
+            return np.array(self.values(key))
         if key == ENERGY:
             return self.target(key)
         numbers = np.array([_number(value) for value in self.columns[key]])
@@ -98,7 +120,11 @@ class Dataset:
 
 
 def read_dataset(
-    source: StructureSource, keys: Sequence[str] = (), progress: Callable[[int], None] | None = None
+    source: StructureSource,
+    keys: Sequence[str] = (),
+    progress: Callable[[int], None] | None = None,
+    *,
+    skip_broken: bool = False,
 ) -> Dataset:
     """Read all structures once.
 
@@ -109,6 +135,9 @@ def read_dataset(
         Info keys whose values are wanted ("config_type", "composition" and "energy" always are).
     progress : callable, optional
         Called with the number of structures read.
+    skip_broken : bool
+        Leave out structures that cannot be used (not finite, atoms that overlap, contradicting labels, ...)
+        instead of raising; ``skipped`` names them.
 
     Raises
     ------
@@ -119,13 +148,11 @@ def read_dataset(
     energies: list[float] = []
     kinds: list[str] = []
     columns: dict[str, list[Any]] = {key: [] for key in wanted}
-    hashes: list[bytes] = []
 
     def noted(structure: LabelledStructure) -> LabelledStructure:
         """Keep what is asked for, on the way into the table."""
         energies.append(np.nan if structure.energy is None else structure.energy)
         kinds.append(structure.config_type)
-        hashes.append(geometry_hash(structure.atoms))
         for key in wanted:
             if key not in structure.atoms.info:
                 known = ", ".join(sorted(structure.atoms.info)) or "nothing"
@@ -135,13 +162,25 @@ def read_dataset(
             progress(len(kinds))
         return structure
 
-    table = table_of(noted(structure) for structure in source)
+    skipped: list[Skipped] = []
+    structures = map(noted, sound_structures(source, skipped if skip_broken else None))
+    first = next(structures, None)
+    if first is None and skipped:
+        raise InputError(f"all {len(skipped)} structures are broken; the first: {skipped[0].reason}")
+    table = table_of(structures if first is None else chain([first], structures))
     return Dataset(
         table,
         np.array(energies, dtype=np.float64),
         tuple(kinds),
         {key: tuple(values) for key, values in columns.items()},
-        tuple(hashes),
+        tuple(skipped),
+    )
+
+
+def label_keys(energy_key: str | None = None, config_type_key: str = CONFIG_TYPE) -> LabelKeys:
+    """Return the keys of what splits and audits ask of labels; forces and stresses are not looked at."""
+    return LabelKeys(
+        energy=energy_key, forces=IGNORE, stress=IGNORE, virial=IGNORE, config_type=config_type_key
     )
 
 
@@ -165,5 +204,6 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
         np.concatenate([first.energies, second.energies]),
         first.config_types + second.config_types,
         {key: first.columns[key] + second.columns[key] for key in first.columns},
-        first.geometry_hashes + second.geometry_hashes,
+        first.skipped
+        + tuple(Skipped(len(first) + len(first.skipped) + s.index, s.reason) for s in second.skipped),
     )

@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.io.extxyz import write_xyz
+from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.formats import write_text_file
 from castile.splits.dataset import file_hash
 from castile.splits.plan import Split, SplitSettings
-from castile.structures import StructureSource
+from castile.splits.sound_structures import sound_structures
+from castile.structures import LabelledStructure, StructureSource
 
 MANIFEST = "manifest.json"
-FORMAT, VERSION = "castile split", 1
+FORMAT, VERSION = "castile split", 2
 _KEYS = {
     "format", "version", "data", "files", "n_structures", "settings", "threshold", "fractions", "parts",
-    "removed", "components", "component_sizes", "effective_number", "largest_similarity", "closest_pairs",
-    "sha256",
+    "removed", "skipped", "components", "component_sizes", "effective_number", "largest_similarity",
+    "closest_pairs", "sha256",
 }  # fmt: skip
 
 
@@ -43,6 +45,21 @@ def part_names(n_parts: int) -> tuple[str, ...]:
     if n_parts == 3:
         return "train", "valid", "test"
     return tuple(f"part{k}" for k in range(n_parts))
+
+
+def refuse_outputs(folder: str | os.PathLike[str], source: StructureSource, n_parts: int) -> None:
+    """Check that the files of a split would not replace data that are read, and that the folder is none.
+
+    Raises
+    ------
+    InputError
+        If they would, or ``folder`` is a file.
+    """
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; name the folder of the parts")
+    for name in (*(f"{name}.xyz" for name in part_names(n_parts)), MANIFEST):
+        source.refuse_as_output(target / name)
 
 
 def write_split(
@@ -72,23 +89,24 @@ def write_split(
     """
     target = Path(folder)
     names = part_names(len(split.assignment.wanted))
+    refuse_outputs(target, source, len(names))
     paths = [target / f"{name}.xyz" for name in names]
-    for path in [*paths, target / MANIFEST]:
-        source.refuse_as_output(path)
     target.mkdir(parents=True, exist_ok=True)
-    _write_parts(source, split.parts, paths)
+    _write_parts(sound_structures(source, [] if settings.skip_broken else None), split.parts, paths)
     content = _content(source, split, settings, data, names, paths)
     content["sha256"] = digest(content)
     write_text_file(target / MANIFEST, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return WrittenSplit(target / MANIFEST, tuple(paths))
 
 
-def _write_parts(source: StructureSource, parts: np.ndarray, paths: Sequence[Path]) -> None:
+def _write_parts(
+    structures: Iterable[LabelledStructure], parts: NDArray[np.int64], paths: Sequence[Path]
+) -> None:
     """Append every structure to the file of its part."""
     temporary = [path.with_suffix(".xyz.part") for path in paths]
     streams = [open(path, "w", encoding="utf-8") for path in temporary]  # noqa: SIM115
     try:
-        for structure, part in zip(source, parts, strict=True):
+        for structure, part in zip(structures, parts, strict=True):
             if part >= 0:
                 write_xyz(streams[part], [structure.atoms], write_results=True)
     finally:
@@ -123,6 +141,9 @@ def _content(
             "stratify": list(settings.stratify),
             "blocks": settings.blocks,
             "seed": settings.seed,
+            "skip_broken": settings.skip_broken,
+            "energy_key": source.keys.energy,
+            "config_type_key": source.keys.config_type,
         },
         "threshold": split.threshold,
         "fractions": list(split.assignment.wanted),
@@ -132,11 +153,12 @@ def _content(
                 "file": path.name,
                 "sha256": file_hash(path),
                 "n_structures": int((split.parts == k).sum()),
-                "indices": np.flatnonzero(split.parts == k).tolist(),
+                "indices": split.places[split.parts == k].tolist(),
             }
             for k, (name, path) in enumerate(zip(names, paths, strict=True))
         ],
-        "removed": np.flatnonzero(split.parts < 0).tolist(),
+        "removed": split.places[split.parts < 0].tolist(),
+        "skipped": [{"index": item.index, "reason": item.reason} for item in split.skipped],
         "components": split.components.labels.tolist(),
         "component_sizes": np.sort(split.components.sizes)[::-1].tolist(),
         "effective_number": split.effective_number,
@@ -144,7 +166,7 @@ def _content(
         "closest_pairs": [
             {
                 "parts": [names[pair.part], names[pair.other_part]],
-                "structures": [pair.structure, pair.other_structure],
+                "structures": [int(split.places[k]) for k in (pair.structure, pair.other_structure)],
                 "similarity": pair.similarity,
             }
             for pair in pairs

@@ -15,6 +15,7 @@ from castile.splits.dataset import Dataset
 from castile.splits.search import Components, find_components
 from castile.splits.settings import SimilaritySettings
 from castile.splits.similarity_index import Progress, SimilarityIndex, build_index
+from castile.splits.sound_structures import Skipped
 from castile.splits.splitters import checked_threshold
 from castile.splits.threshold import ThresholdCurve, suggest_threshold
 
@@ -42,6 +43,8 @@ class SplitSettings:
     blocks : bool
         Parts are successive blocks of the data, with a buffer of removed structures between them.
     seed : int
+    skip_broken : bool
+        Whether structures that cannot be used were left out (:func:`castile.splits.dataset.read_dataset`).
     """
 
     fractions: tuple[float, ...] = (0.8, 0.1, 0.1)
@@ -52,6 +55,7 @@ class SplitSettings:
     rattle: float = 0.01
     blocks: bool = False
     seed: int = 0
+    skip_broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Split:
     index : SimilarityIndex
     remarks : tuple of str
         What the user should know: a giant component, fractions that were not met.
+    places : ndarray, shape (n_structures,)
+        Place of each structure in the data.
+    skipped : tuple of Skipped
+        Structures of the data that were left out.
     """
 
     parts: IndexArray
@@ -81,6 +89,8 @@ class Split:
     certificate: Certificate
     index: SimilarityIndex
     remarks: tuple[str, ...]
+    places: IndexArray
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def effective_number(self) -> float:
@@ -127,7 +137,10 @@ def make_split(
         assignment = assign_components(components.labels, fractions, strata=strata, seed=settings.seed)
     certificate = certify(index, assignment.parts, pool=pool, progress=progress)
     remarks = _remarks(components, assignment, settings.blocks)
-    return Split(assignment.parts, components, threshold, curve, assignment, certificate, index, remarks)
+    return Split(
+        assignment.parts, components, threshold, curve, assignment, certificate, index, remarks,
+        data.places, data.skipped,
+    )  # fmt: skip
 
 
 def _remarks(components: Components, assignment: Assignment, blocks: bool) -> tuple[str, ...]:

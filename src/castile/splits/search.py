@@ -314,6 +314,7 @@ def find_nearest(
     queries: IndexArray,
     targets: IndexArray,
     *,
+    lowest: float | None = None,
     pool: TaskPool | None = None,
     progress: Progress | None = None,
 ) -> Nearest:
@@ -323,13 +324,16 @@ def find_nearest(
     ----------
     queries, targets : ndarray of int
         Indices of structures; they may overlap.
+    lowest : float, optional
+        Similarity below which a neighbour is of no interest, and none is given: then far less is looked at.
     """
     points = index.blocks.points
     asked = make_blocks(points, index.rows_of(queries), 128)
     offered = make_blocks(points, index.rows_of(targets))
     best: dict[int, tuple[float, int]] = {}
     n_candidates = n_exact = 0
-    task = partial(_block_nearest, index, asked, offered)
+    limit = np.inf if lowest is None else 1.0 - lowest + _TIE
+    task = partial(_block_nearest, index, asked, offered, limit)
     for done, result in enumerate(run_tasks(task, range(asked.n_blocks), pool), 1):
         for structure, gap, neighbor in result.found:
             if (gap, neighbor) < best.get(structure, (np.inf, -1)):
@@ -356,11 +360,13 @@ class _Found:
     n_exact: int
 
 
-def _block_nearest(index: SimilarityIndex, asked: PointBlocks, offered: PointBlocks, block: int) -> _Found:
-    """Nearest structure of every row of a block, with its exact 1 - k."""
+def _block_nearest(
+    index: SimilarityIndex, asked: PointBlocks, offered: PointBlocks, limit: float, block: int
+) -> _Found:
+    """Nearest structure of every row of a block with 1 - k of at most ``limit``, with its exact 1 - k."""
     verifier, owner = index.verifier, index.owner
     rows = asked.rows(block)
-    highest = np.full(len(rows), np.inf)
+    highest = np.full(len(rows), limit)
     kept: list[tuple[NDArray[np.int64], NDArray[np.int64], Float64Array]] = []
     bounds = asked.block_bounds(block, offered)
     n_candidates = 0

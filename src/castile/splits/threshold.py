@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
+from castile.descriptors.soap import SOAP
 from castile.errors import InputError
 from castile.execution.task_pool import TaskPool
 from castile.kernels.environments import describe_environments
+from castile.kernels.structure_kernels import StructureKernel
 from castile.splits.search import Forest, find_forest
 from castile.splits.settings import SimilaritySettings
-from castile.splits.similarity_index import Progress, SimilarityIndex, build_index
+from castile.splits.similarity_index import Progress, SimilarityIndex, build_index, run_tasks
 from castile.splits.structure_table import StructureTable, table_of
 
 Float64Array = NDArray[np.float64]
@@ -21,6 +24,7 @@ Float64Array = NDArray[np.float64]
 RATTLES = (0.01, 0.03, 0.1)
 MARGIN = 1.5
 _MOST_RATTLED = 300
+_LEAST_RATTLED = 16
 _MOST_COMPARED = {"average-soap": 10_000, "best-match": 1500, "largest": 500}
 _MOST_COMPARED_SLOW = 200
 _PLATEAU = 1.1
@@ -106,8 +110,11 @@ def measure_noise(
     amplitudes: Sequence[float] = RATTLES,
     *,
     seed: int = 0,
+    pool: TaskPool | None = None,
 ) -> tuple[NoiseLevel, ...]:
     """Return how far displaced atoms take structures from themselves.
+
+    Cells of fewer than 16 atoms are repeated, so that their atoms move independently of their images.
 
     Parameters
     ----------
@@ -118,6 +125,8 @@ def measure_noise(
         Standard deviations of the displacements, Angstrom.
     seed : int
         Of the displacements, and of the choice of at most 300 structures.
+    pool : TaskPool, optional
+        Default: the threads of this process.
 
     Raises
     ------
@@ -129,18 +138,45 @@ def measure_noise(
     generator = np.random.default_rng(seed)
     n = min(len(table), _MOST_RATTLED)
     chosen = np.sort(generator.choice(len(table), size=n, replace=False))
-    kernel, descriptor = settings.structure_kernel(), settings.descriptor()
-    distances = np.empty((len(amplitudes), n))
-    for column, index in enumerate(chosen):
-        atoms = table.atoms(int(index))
-        copies = [atoms]
-        displacement = generator.normal(size=atoms.positions.shape)
-        for amplitude in amplitudes:
-            copies.append(atoms.copy())
-            copies[-1].positions += amplitude * displacement
-        own, *rattled = describe_environments(descriptor, copies)
-        distances[:, column] = [kernel.distance(own, other) for other in rattled]
+    rattle = _Rattle(table, settings.descriptor(), settings.structure_kernel(), tuple(amplitudes))
+    jobs = [
+        (int(index), int(own)) for index, own in zip(chosen, generator.integers(2**31, size=n), strict=True)
+    ]
+    distances = np.stack(list(run_tasks(rattle, jobs, pool)), axis=1)
     return tuple(NoiseLevel(float(a), np.sort(row)) for a, row in zip(amplitudes, distances, strict=True))
+
+
+@dataclass(frozen=True)
+class _Rattle:
+    """Distances of one structure to its displaced copies, one for each amplitude; travels to workers."""
+
+    table: StructureTable
+    descriptor: SOAP
+    kernel: StructureKernel
+    amplitudes: tuple[float, ...]
+
+    def __call__(self, job: tuple[int, int]) -> Float64Array:
+        index, seed = job
+        own = self.table.atoms(index)
+        large = _repeated(own)
+        displacement = np.random.default_rng(seed).normal(size=large.positions.shape)
+        copies = [own]
+        for amplitude in self.amplitudes:
+            copies.append(large.copy())
+            copies[-1].positions += amplitude * displacement
+        first, *others = describe_environments(self.descriptor, copies)
+        return np.array([self.kernel.distance(first, other) for other in others])
+
+
+def _repeated(atoms: Atoms) -> Atoms:
+    """A supercell of a small cell: in a cell of one atom a displacement would be no change at all."""
+    if not atoms.pbc.any():
+        return atoms
+    counts = np.ones(3, dtype=int)
+    lengths = np.where(atoms.pbc, np.linalg.norm(atoms.cell.array, axis=1), np.inf)
+    while len(atoms) * counts.prod() < _LEAST_RATTLED:
+        counts[int(np.argmin(counts * lengths))] += 1
+    return atoms.repeat(counts)
 
 
 def suggest_threshold(
@@ -169,7 +205,7 @@ def suggest_threshold(
     if index.table is None:
         raise InputError("a threshold is suggested from structures; for features, give the threshold")
     amplitudes = tuple(sorted({amplitude, *RATTLES}))
-    noise = measure_noise(index.table, index.settings, amplitudes, seed=seed)
+    noise = measure_noise(index.table, index.settings, amplitudes, seed=seed, pool=pool)
     levels = {level.amplitude: level for level in noise}
     floor = MARGIN * max(levels[amplitude].largest, 1e-6)
     searched = 2.0 * floor
