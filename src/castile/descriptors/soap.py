@@ -25,7 +25,7 @@ from castile.descriptors.radial_scaling import NoScaling, RadialScaling
 from castile.descriptors.soap_derivatives import explicit_derivatives
 from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
-from castile.execution.threads import map_chunks
+from castile.execution.threads import map_chunks, thread_count
 from castile.numerics.pair_sorting import spread_pair_gradients
 from castile.structures.coincidence import refuse_coincident_atoms
 from castile.structures.neighbors import Pairs, neighbor_pairs
@@ -351,6 +351,7 @@ class SOAP(Descriptor):
 
     def _prepare(self, atoms: Atoms, centers: Centers, name: str) -> "_Prepared":
         engine = self._fitted()
+        threads = thread_count(self.threads)
         codes = element_codes(atoms, self.species_, name)
         if centers is None:
             chosen: NDArray[Any] = np.arange(len(atoms))
@@ -358,8 +359,8 @@ class SOAP(Descriptor):
             chosen = np.asarray(centers)
         if chosen.ndim == 2 and chosen.shape[1] == 3 and np.issubdtype(chosen.dtype, np.number):
             points = chosen.astype(np.float64)
-            pairs = _named_pairs(atoms, engine.cutoff.cutoff, name, points)
-            ordered = engine.sort(pairs, codes, np.full(len(points), -1, dtype=np.int64))
+            pairs = _named_pairs(atoms, engine.cutoff.cutoff, name, threads, points)
+            ordered = engine.sort(pairs, codes, np.full(len(points), -1, dtype=np.int64), None, threads)
             return _Prepared(ordered, free=True)
         if chosen.ndim != 1 or not (chosen.size == 0 or np.issubdtype(chosen.dtype, np.integer)):
             raise InputError(
@@ -370,9 +371,9 @@ class SOAP(Descriptor):
             wrong = chosen.max() if chosen.max() >= len(atoms) else chosen.min()
             raise InputError(f"{name}: centers names atom {wrong}, but there are {len(atoms)} atoms")
         chosen = chosen.astype(np.int64) % len(atoms)
-        pairs = _named_pairs(atoms, engine.cutoff.cutoff, name)
+        pairs = _named_pairs(atoms, engine.cutoff.cutoff, name, threads)
         refuse_coincident_atoms(pairs, name)
-        ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)))
+        ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)), threads)
         return _Prepared(_subset(ordered, chosen, engine.n_elements), free=False)
 
     def _n_rows(self, ordered: SortedPairs) -> int:
@@ -450,9 +451,11 @@ class _Prepared:
     free: bool
 
 
-def _named_pairs(atoms: Atoms, cutoff: float, name: str, points: NDArray[np.float64] | None = None) -> Pairs:
+def _named_pairs(
+    atoms: Atoms, cutoff: float, name: str, threads: int, points: NDArray[np.float64] | None = None
+) -> Pairs:
     try:
-        return neighbor_pairs(atoms, cutoff, points)
+        return neighbor_pairs(atoms, cutoff, points, threads)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.cutoffs import CutoffFunction
+from castile.descriptors.pair_order import by_center_and_element
 from castile.descriptors.radial_bases import RadialBasis
 from castile.descriptors.radial_scaling import RadialScaling
 from castile.descriptors.radial_tables import build_radial_table
@@ -16,7 +17,6 @@ from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
 from castile.numerics.density import RadialTable
 from castile.numerics.harmonics import HarmonicsTable, harmonics_table
-from castile.numerics.pair_sorting import sort_pairs
 from castile.structures.neighbors import Pairs
 
 CHUNK = 64
@@ -159,6 +159,7 @@ class SoapEngine:
         elements: NDArray[np.int64],
         center_elements: NDArray[np.int64],
         order: NDArray[np.int64] | None = None,
+        threads: int = 1,
     ) -> SortedPairs:
         """Return the pairs inside this engine's cutoff.
 
@@ -172,23 +173,18 @@ class SoapEngine:
         order : ndarray, shape (n_centers,), optional
             Centres are renumbered so that new centre k is old centre order[k] (only if the centres are the
             atoms).
+        threads : int
+            That share the work.
         """
-        center = pairs.center
-        if order is None:
-            atoms = np.full(len(center_elements), -1, dtype=np.int64)
-        else:
-            atoms = order
-            rank = np.empty_like(order)
-            rank[order] = np.arange(len(order))
-            center = rank[center]
-        size = self.cutoff.cutoff**2
         n_centers = len(center_elements)
-        first, pick = sort_pairs(
-            center, pairs.neighbor, elements, size, pairs.vectors, n_centers, self.n_elements
+        atoms = np.full(n_centers, -1, dtype=np.int64) if order is None else order
+        centers = np.arange(n_centers) if order is None else order
+        first, center, neighbor, element, vectors = by_center_and_element(
+            pairs, centers, elements, self.n_elements, self.cutoff.cutoff, threads
         )
-        neighbor = pairs.neighbor[pick]
-        vectors = np.ascontiguousarray(pairs.vectors[pick], dtype=self.dtype)
-        return SortedPairs(first, center[pick], neighbor, elements[neighbor], vectors, center_elements, atoms)
+        if self.dtype != "float64":
+            vectors = vectors.astype(self.dtype)
+        return SortedPairs(first, center, neighbor, element, vectors, center_elements, atoms)
 
     def pair_range(self, pairs: SortedPairs, begin: int, end: int) -> tuple[int, int]:
         """Return the first and last pair of the centres begin:end."""

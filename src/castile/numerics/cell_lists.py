@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from castile.numerics.pair_sorting import running_sum
+
 _CELLS_PER_POINT = 4
 _FEWEST_CELLS = 1024
 _COINCIDENT = 1e-20  # A^2; a centre that is no atom does not see an atom on which it lies
@@ -291,16 +293,6 @@ def coordinates(atoms):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def first_pairs(counts):
-    """Return the running sum of ``counts``, from 0."""
-    first = np.empty(counts.size + 1, np.int64)
-    first[0] = 0
-    for k in range(counts.size):
-        first[k + 1] = first[k] + counts[k]
-    return first
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def atom_pairs(points, cell, periodic, cutoff):
     """Return (order, first, center, neighbor, vectors, closest pair) of atoms at ``points`` (n, 3), all in
     one call.
@@ -312,7 +304,7 @@ def atom_pairs(points, cell, periodic, cutoff):
     centers, n_points = coordinates(atoms), points.shape[0]
     counts = np.empty(n_points, np.int64)
     count_pairs(grid, atoms, centers, atoms.home, True, cutoff, 0, n_points, counts)
-    first = first_pairs(counts)
+    first = running_sum(counts)
     center, neighbor = np.empty(first[-1], np.int64), np.empty(first[-1], np.int64)
     vectors = np.empty((first[-1], 3))
     closest = write_pairs(

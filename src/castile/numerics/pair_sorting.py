@@ -35,6 +35,74 @@ def sort_pairs(center, neighbor, species, squared_cutoff, vectors, n_centers, n_
 
 
 @njit(nogil=True, cache=True)
+def count_grouped(first, groups, neighbor, species, squared_cutoff, vectors, n_species, begin, end, counts):
+    """Count the pairs of centres begin:end by species of the neighbour, inside the cutoff.
+
+    The pairs of centre k are those of group g = groups[k], first[g] : first[g + 1]; counts:
+    (n_centers * n_species,). Pairs whose neighbour has a negative species are left out.
+    """
+    for k in range(begin, end):
+        corner = k * n_species
+        counts[corner : corner + n_species] = 0
+        for pair in range(first[groups[k]], first[groups[k] + 1]):
+            kind = species[neighbor[pair]]
+            squared = vectors[pair, 0] ** 2 + vectors[pair, 1] ** 2 + vectors[pair, 2] ** 2
+            if kind >= 0 and squared < squared_cutoff:
+                counts[corner + kind] += 1
+
+
+@njit(nogil=True, cache=True)
+def write_grouped(
+    first, groups, neighbor, species, squared_cutoff, vectors, n_species, begin, end, segments, out
+):
+    """Write the pairs of centres begin:end, sorted by species; those of centre k and species s go to
+    segments[k n_species + s] onwards.
+
+    out: (center, neighbor, species, vectors).
+    """
+    new_center, new_neighbor, new_species, new_vectors = out
+    cursor = np.empty(n_species, np.int64)
+    for k in range(begin, end):
+        cursor[:] = segments[k * n_species : (k + 1) * n_species]
+        for pair in range(first[groups[k]], first[groups[k] + 1]):
+            kind = species[neighbor[pair]]
+            squared = vectors[pair, 0] ** 2 + vectors[pair, 1] ** 2 + vectors[pair, 2] ** 2
+            if kind >= 0 and squared < squared_cutoff:
+                place = cursor[kind]
+                cursor[kind] += 1
+                new_center[place], new_neighbor[place], new_species[place] = k, neighbor[pair], kind
+                for axis in range(3):
+                    new_vectors[place, axis] = vectors[pair, axis]
+
+
+@njit(nogil=True, cache=True)
+def running_sum(counts):
+    """Return 0, counts[0], counts[0] + counts[1], ..."""
+    total = np.empty(counts.size + 1, np.int64)
+    total[0] = 0
+    for k in range(counts.size):
+        total[k + 1] = total[k] + counts[k]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def sort_grouped(first, groups, neighbor, species, squared_cutoff, vectors, n_species):
+    """Return (segments, center, neighbor, species, vectors) of all centres; see :func:`write_grouped`."""
+    n_centers = groups.size
+    counts = np.empty(n_centers * n_species, np.int64)
+    count_grouped(first, groups, neighbor, species, squared_cutoff, vectors, n_species, 0, n_centers, counts)
+    segments = running_sum(counts)
+    total = segments[-1]
+    center, others = np.empty(total, np.int64), np.empty(total, np.int64)
+    kinds, kept = np.empty(total, np.int64), np.empty((total, 3))
+    out = (center, others, kinds, kept)
+    write_grouped(
+        first, groups, neighbor, species, squared_cutoff, vectors, n_species, 0, n_centers, segments, out
+    )
+    return segments, center, others, kinds, kept
+
+
+@njit(nogil=True, cache=True)
 def add_pair_gradients(center, neighbor, vectors, gradient, forces, virial):
     """Add the forces and the virial sum r_a dE/dr_b of pairs, given dE/dr_ij in ``gradient`` (n_pairs, 3)."""
     for pair in range(center.size):

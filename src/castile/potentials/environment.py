@@ -31,12 +31,12 @@ class Environment:
     volume: float | None
 
     @classmethod
-    def of(cls, atoms: Atoms, cutoff: float) -> "Environment":
-        """Return the environment of ``atoms``; cutoff in Angstrom."""
+    def of(cls, atoms: Atoms, cutoff: float, threads: int = 1) -> "Environment":
+        """Return the environment of ``atoms``; cutoff in Angstrom; ``threads`` share the search."""
         volume = cell_volume(atoms)
         return cls(
             np.asarray(atoms.numbers, dtype=np.int64),
-            neighbor_pairs(atoms, cutoff),
+            neighbor_pairs(atoms, cutoff, threads=threads),
             volume if volume > 0.0 else None,
         )
 

@@ -79,13 +79,13 @@ class PotentialModel:
             For an element that the model does not know, NaN positions, or two atoms in one place.
         """
         self._check_elements(atoms, name)
-        environment = _environment(atoms, self.cutoff, name)
+        count = thread_count(threads)
+        environment = _environment(atoms, self.cutoff, name, count)
         _check_distances(environment, name)
         response = Response.zeros(len(atoms))
         response.energies += self.composition.atom_energies(environment.numbers)
         if self.core is not None:
             self.core.add_response(environment, response)
-        count = thread_count(threads)
         for term, weights in zip(self.terms, self.weights, strict=True):
             term.add_response(environment, weights, response, count)
         stress = None
@@ -104,11 +104,11 @@ class PotentialModel:
             raise InputError(f"{name}: the model was not trained on {symbols}; it knows {known}")
 
 
-def _environment(atoms: Atoms, cutoff: float, name: str) -> Environment:
+def _environment(atoms: Atoms, cutoff: float, name: str, threads: int = 1) -> Environment:
     if len(atoms) == 0:
         raise InputError(f"{name}: has no atoms; leave it out")
     try:
-        return Environment.of(atoms, cutoff)
+        return Environment.of(atoms, cutoff, threads)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

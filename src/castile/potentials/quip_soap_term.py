@@ -111,12 +111,13 @@ class QuipSoapTerm:
         self, environment: Environment, weights: Array, response: Response, threads: int
     ) -> None:
         classes = self._class_of[environment.numbers]
-        order = np.argsort(classes, kind="stable")
+        order = environment.pairs.order
+        order = order[np.argsort(classes[order], kind="stable")]
         n_skipped = int(np.count_nonzero(classes < 0))
         if n_skipped == len(order):
             return
         channels = self._channel_of[environment.numbers]
-        ordered = self.engine.sort(environment.pairs, channels, classes[order], order)
+        ordered = self.engine.sort(environment.pairs, channels, classes[order], order, threads)
         energy = self._energy(weights)
         pieces = [
             Piece(begin, min(begin + CHUNK, len(order)), energy)

@@ -133,9 +133,9 @@ class SoapTerm:
         points = self.sparse_points[columns]
         return DotProductKernel(self.zeta).matrix(points, points)
 
-    def sorted_pairs(self, environment: Environment) -> SortedPairs:
-        """Return the pairs of a structure with its centres sorted by element."""
-        return sort_by_element(self.engine, self.elements, environment)
+    def sorted_pairs(self, environment: Environment, threads: int = 1) -> SortedPairs:
+        """Return the pairs of a structure with its centres sorted by element, then by their place."""
+        return sort_by_element(self.engine, self.elements, environment, environment.pairs.order, threads)
 
     def add_response(
         self, environment: Environment, weights: Array, response: Response, threads: int = 1
@@ -146,7 +146,7 @@ class SoapTerm:
     def _add_response(
         self, environment: Environment, weights: Array, response: Response, threads: int
     ) -> None:
-        ordered = self.sorted_pairs(environment)
+        ordered = self.sorted_pairs(environment, threads)
         pieces = [
             Piece(begin, end, self._energy(element, weights))
             for begin, end, element in element_chunks(ordered.center_elements, len(self.elements))
@@ -221,13 +221,25 @@ class SoapTerm:
             )
 
 
-def sort_by_element(engine: SoapEngine, elements: tuple[int, ...], environment: Environment) -> SortedPairs:
-    """Return the pairs of a structure sorted by centre and neighbour element, centres sorted by element."""
+def sort_by_element(
+    engine: SoapEngine,
+    elements: tuple[int, ...],
+    environment: Environment,
+    order: NDArray[np.int64] | None = None,
+    threads: int = 1,
+) -> SortedPairs:
+    """Return the pairs of a structure sorted by centre and neighbour element, centres sorted by element.
+
+    Centres of one element keep the order in which they stand in ``order``, by default that of the atoms.
+    """
     lookup = np.full(120, -1, dtype=np.int64)
     lookup[list(elements)] = np.arange(len(elements))
     codes = lookup[environment.numbers]
-    atoms = np.argsort(codes, kind="stable")
-    return engine.sort(environment.pairs, codes, codes[atoms], atoms)
+    if order is None:
+        order = np.arange(len(codes))
+    if len(elements) > 1:
+        order = order[np.argsort(codes[order], kind="stable")]
+    return engine.sort(environment.pairs, codes, codes[order], order, threads)
 
 
 def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Iterator[tuple[int, int, int]]:

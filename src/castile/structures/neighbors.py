@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.numerics import cell_lists
+from castile.numerics.pair_sorting import running_sum
 from castile.structures.cells import search_cell
 
 MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
@@ -121,17 +122,17 @@ def _shared_search(
         where, home = cell_lists.place_points(points, grid)
     search = grid, atoms, where, home, points is None, cutoff
     counts = np.empty(len(order), dtype=np.int64)
-    _each_block(lambda a, b: cell_lists.count_pairs(*search, a, b, counts), len(order), threads)
-    first = cell_lists.first_pairs(counts)
+    each_block(lambda a, b: cell_lists.count_pairs(*search, a, b, counts), len(order), threads)
+    first = running_sum(counts)
     center, neighbor = np.empty(first[-1], dtype=np.int64), np.empty(first[-1], dtype=np.int64)
     vectors = np.empty((first[-1], 3))
     written = first, center, neighbor, vectors
-    found = _each_block(lambda a, b: cell_lists.write_pairs(*search, a, b, *written), len(order), threads)
+    found = each_block(lambda a, b: cell_lists.write_pairs(*search, a, b, *written), len(order), threads)
     return Pairs(center, neighbor, vectors, len(order), len(positions), order, first, min(found)[1])
 
 
-def _each_block(work: Callable[[int, int], Result], n_centers: int, threads: int) -> list[Result]:
-    """Return work(begin, end) of all blocks of centres."""
+def each_block(work: Callable[[int, int], Result], n_centers: int, threads: int) -> list[Result]:
+    """Return work(begin, end) of blocks of centres, which threads share where there are many."""
     if threads == 1 or n_centers < PARALLEL_CENTERS:
         return [work(0, n_centers)]
     size = max(_BLOCK, n_centers // (16 * threads))
