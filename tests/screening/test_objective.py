@@ -45,7 +45,7 @@ def test_improvements_are_the_integrals_that_define_them(mean: float, std: float
 def test_improvement_keeps_its_digits_far_away() -> None:
     for z in (-5.0, -10.0, -30.0):  # E = phi(z) int_0^oo u exp(z u - u^2 / 2) du, without a difference
         integral = quad(lambda u: u * np.exp(z * u - 0.5 * u * u), 0.0, np.inf, epsabs=0.0)[0]  # noqa: B023
-        assert expected_improvement(z, 1.0) == pytest.approx(norm.pdf(z) * integral, rel=1e-9)
+        assert expected_improvement([z], [1.0])[0] == pytest.approx(norm.pdf(z) * integral, rel=1e-9)
 
 
 @pytest.mark.parametrize("goal", ["minimise", "maximise"])
