@@ -99,7 +99,9 @@ class BestList:
 
     def accepts(self, score: float, merit: float, index: int) -> bool:
         """Whether a candidate would be among the best now."""
-        return len(self._heap) < self.size or (score, merit, -index) > self._heap[0][:3]
+        if len(self._heap) < self.size:
+            return True
+        return self.size > 0 and (score, merit, -index) > self._heap[0][:3]
 
     def add(self, score: float, merit: float, kept: KeptCandidate) -> None:
         """Take a candidate in; the worst one leaves if there are too many."""
