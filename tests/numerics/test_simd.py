@@ -7,6 +7,8 @@ from numba import njit
 from castile.numerics.simd import (
     LANES,
     add,
+    aligned_empty,
+    aligned_zeros,
     fill,
     lane_sum,
     load,
@@ -15,6 +17,7 @@ from castile.numerics.simd import (
     splat,
     store,
     subtract,
+    transpose,
 )
 
 
@@ -56,3 +59,40 @@ def test_neighbours_of_a_store_stay() -> None:
     np.testing.assert_array_equal(a[1 : LANES + 1], np.arange(LANES))
     np.testing.assert_array_equal(a[LANES + 1 :], np.arange(LANES + 1, 2 * LANES))
     assert a[0] == 0.0
+
+
+@njit
+def transpose_twice(a, out):
+    """Write the transpose of a block to ``out``, and turn it in place."""
+    transpose(a, 1, LANES + 2, out, 3, LANES + 1)
+    transpose(a, 1, LANES + 2, a, 1, LANES + 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_transpose(dtype: str) -> None:
+    a = np.random.default_rng(1).normal(size=LANES * (LANES + 2)).astype(dtype)
+    expected = a.reshape(LANES, LANES + 2).copy()
+    expected[:, 1 : LANES + 1] = expected[:, 1 : LANES + 1].T
+    out = np.zeros(3 + LANES * (LANES + 1), dtype)
+    transpose_twice(a, out)
+    block = out[3:].reshape(LANES, LANES + 1)
+    np.testing.assert_array_equal(a.reshape(LANES, LANES + 2), expected)
+    np.testing.assert_array_equal(block[:, :LANES], expected[:, 1 : LANES + 1])
+    assert not out[:3].any()
+    assert not block[:, LANES].any()
+
+
+@njit
+def aligned_sum(size, like):
+    """Return the sum of aligned zeros, and where an aligned array begins in its cache line."""
+    return aligned_zeros(size, like.dtype).sum(), aligned_empty(size, like.dtype).ctypes.data % 64
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_aligned_arrays(dtype: str) -> None:
+    for size in (1, 7, 100):
+        array = aligned_empty(size, dtype)
+        assert array.shape == (size,)
+        assert array.dtype == dtype
+        assert array.ctypes.data % 64 == 0
+        assert aligned_sum(size, np.empty(1, dtype)) == (0.0, 0)

@@ -11,7 +11,7 @@ from castile.descriptors.cutoffs import CutoffFunction
 from castile.descriptors.radial_bases import RadialBasis
 from castile.descriptors.radial_scaling import RadialScaling
 from castile.numerics.density import DEGREE, RadialTable
-from castile.numerics.simd import LANES
+from castile.numerics.simd import LANES, aligned_zeros
 
 TOLERANCE = 2e-13
 _SHORTEST = 1e-3
@@ -43,9 +43,9 @@ def build_radial_table(
         step /= 2
     n_intervals, n_l, _, n_max = coefficients.shape
     n_padded = -(-n_max // LANES) * LANES
-    padded = np.zeros((n_intervals, n_l, DEGREE + 1, n_padded), dtype=dtype)
-    padded[..., :n_max] = coefficients
-    return RadialTable(padded.ravel(), start, 1.0 / step, n_intervals, n_l - 1, n_padded)
+    padded = aligned_zeros(n_intervals * n_l * (DEGREE + 1) * n_padded, dtype)
+    padded.reshape(n_intervals, n_l, DEGREE + 1, n_padded)[..., :n_max] = coefficients
+    return RadialTable(padded, start, 1.0 / step, n_intervals, n_l - 1, n_padded)
 
 
 def _interpolate(

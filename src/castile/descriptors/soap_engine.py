@@ -17,6 +17,7 @@ from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
 from castile.numerics.density import RadialTable
 from castile.numerics.harmonics import HarmonicsTable, harmonics_table
+from castile.numerics.simd import aligned_empty
 from castile.structures.neighbors import Pairs
 
 CHUNK = 64
@@ -193,7 +194,7 @@ class SoapEngine:
     def density(self, pairs: SortedPairs, begin: int, end: int) -> Array:
         """Return c of the centres begin:end, flat [centre, lm, channel, padded n]."""
         count = end - begin
-        raw = np.empty(count * self._n_lm * self.n_elements * self._n_padded, dtype=self.dtype)
+        raw = aligned_empty(count * self._n_lm * self.n_elements * self._n_padded, self.dtype)
         density_kernels.expand_density(
             pairs.first,
             begin,

@@ -11,8 +11,19 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from castile.numerics.contraction import contract
 from castile.numerics.harmonics import harmonics_gradients, harmonics_values
-from castile.numerics.simd import LANES, fill, lane_sum, load, multiply, multiply_add, splat, store
+from castile.numerics.simd import (
+    LANES,
+    aligned_empty,
+    fill,
+    lane_sum,
+    load,
+    multiply,
+    multiply_add,
+    splat,
+    store,
+)
 
 
 class RadialTable(NamedTuple):
@@ -76,9 +87,10 @@ def _unit_vectors(vectors, begin, end, directions, distances):
         distance = np.sqrt(x * x + y * y + z * z)
         distances[lane] = distance
         if distance > 0.0:
-            directions[lane] = x / distance
-            directions[LANES + lane] = y / distance
-            directions[2 * LANES + lane] = z / distance
+            inverse = 1.0 / distance
+            directions[lane] = x * inverse
+            directions[LANES + lane] = y * inverse
+            directions[2 * LANES + lane] = z * inverse
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -86,35 +98,49 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
     """Write c[centre, lm, species, n] of centres begin:end to the flat array ``density`` (centre ``begin``
     first).
     """
-    n_lm = (table.l_max + 1) ** 2
-    n_padded = table.n_padded
+    n_lm, n_padded = (table.l_max + 1) ** 2, table.n_padded
     row = n_species * n_padded
     dtype = density.dtype
-    directions, distances = np.empty(3 * LANES, dtype), np.empty(LANES, dtype)
-    values = np.empty(n_lm * LANES, dtype)
-    t = np.empty(1, dtype)
+    directions, distances = aligned_empty(3 * LANES, dtype), aligned_empty(LANES, dtype)
+    values = aligned_empty(n_lm * LANES, dtype)
+    radial = aligned_empty((table.l_max + 1) * LANES * n_padded, dtype)
     density[: (end - begin) * n_lm * row] = 0.0
-    for segment in range(begin * n_species, end * n_species):
-        corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
-        last = first[segment + 1]
-        for block in range(first[segment], last, LANES):
-            block_end = min(block + LANES, last)
-            _unit_vectors(vectors, block, block_end, directions, distances)
-            harmonics_values(directions, harmonics, values)
-            for lane in range(block_end - block):
-                offset, t[0] = _locate(table, distances[lane])
-                position = splat(t, 0)
-                for n in range(0, n_padded, LANES):
-                    lm = 0
-                    for degree in range(table.l_max + 1):
-                        radial = _value(
-                            table.coefficients, offset + degree * _TERMS * n_padded + n, n_padded, position
-                        )
-                        for _ in range(2 * degree + 1):
-                            k = corner + lm * row + n
-                            angular = splat(values, lm * LANES + lane)
-                            store(density, k, multiply_add(angular, radial, load(density, k)))
-                            lm += 1
+    segment = begin * n_species
+    last = first[end * n_species]
+    for block in range(first[segment], last, LANES):
+        block_end = min(block + LANES, last)
+        _unit_vectors(vectors, block, block_end, directions, distances)
+        harmonics_values(directions, harmonics, values)
+        _radial_values(distances, block_end - block, table, radial)
+        pair = block
+        while pair < block_end:
+            while first[segment + 1] <= pair:
+                segment += 1
+            stop = min(block_end, first[segment + 1])
+            corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
+            lane = pair - block
+            for degree in range(table.l_max + 1):
+                contract(
+                    values, degree * degree * LANES + lane, LANES, 1,
+                    radial, (degree * LANES + lane) * n_padded, n_padded, stop - pair,
+                    density, corner + degree * degree * row, row, 2 * degree + 1, n_padded, True,
+                )  # fmt: skip
+            pair = stop
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _radial_values(distances, n_pairs, table, radial):
+    """Write R_nl of one block of pairs to the flat radial[l, pair, n]."""
+    n_padded = table.n_padded
+    t = np.empty(1, radial.dtype)
+    for lane in range(n_pairs):
+        offset, t[0] = _locate(table, distances[lane])
+        position = splat(t, 0)
+        for degree in range(table.l_max + 1):
+            for n in range(0, n_padded, LANES):
+                source = offset + degree * _TERMS * n_padded + n
+                value = _value(table.coefficients, source, n_padded, position)
+                store(radial, (degree * LANES + lane) * n_padded + n, value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

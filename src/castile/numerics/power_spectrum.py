@@ -10,7 +10,19 @@ channel ``q`` starts at ``q * n_padded``.
 import numpy as np
 from numba import njit
 
-from castile.numerics.simd import LANES, fill, load, multiply, multiply_add, splat, store
+from castile.numerics.contraction import contract
+from castile.numerics.simd import (
+    LANES,
+    aligned_empty,
+    aligned_zeros,
+    fill,
+    load,
+    multiply,
+    multiply_add,
+    splat,
+    store,
+    transpose,
+)
 
 _SQRT2 = np.sqrt(2.0)
 _FAST = {"contract", "nsz", "arcp", "reassoc"}  # sums over features may take any order
@@ -20,43 +32,35 @@ _FAST = {"contract", "nsz", "arcp", "reassoc"}  # sums over features may take an
 def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, normalize, features, norms):
     """Write features[centre, (l, k, k')] and the norms before normalization; a zero density gives a zero
     row.
-
-    Whole vectors are written to a line of features; what one of them writes too far the next one overwrites.
     """
-    row = n_channels * n_padded
-    size = (l_max + 1) ** 2 * row
+    n_lm = (l_max + 1) ** 2
     n_features = features.shape[1]
-    products = np.zeros(row + LANES, density.dtype)
-    line = np.empty(n_features + LANES, density.dtype)
-    zero = fill(density, 0.0)
+    n_combined = n_channels * n_max
+    width = _whole_vectors(n_combined)
+    packed = aligned_zeros(n_lm * width + LANES, density.dtype)
+    products = aligned_zeros(LANES * width + LANES, density.dtype)
+    line = aligned_empty(n_features + LANES, density.dtype)
     for center in range(n_centers):
+        corner = center * n_lm * n_channels * n_padded
+        _pack_channels(density, corner, n_lm, n_channels, n_max, n_padded, width, packed)
         position = 0
         for degree in range(l_max + 1):
-            corner = center * size + degree * degree * row
+            begin, count = degree * degree * width, 2 * degree + 1
             scale = 1.0 / np.sqrt(2.0 * degree + 1.0)
             weight = fill(density, scale * _SQRT2)
-            for q in range(n_channels):
-                for n in range(n_max):
-                    k = q * n_padded + n
-                    for block in range(k // LANES * LANES, row, LANES):
-                        total_m = zero
-                        for m in range(2 * degree + 1):
-                            base = corner + m * row
-                            total_m = multiply_add(
-                                splat(density, base + k), load(density, base + block), total_m
-                            )
-                        store(products, block, total_m)
-                    line[position] = products[k] * scale
-                    position += 1
-                    for start in range(n + 1, n_max, LANES):
-                        source = q * n_padded + start
-                        store(line, position + start - n - 1, multiply(load(products, source), weight))
-                    position += n_max - n - 1
-                    for q2 in range(q + 1, n_channels):
-                        for start in range(0, n_max, LANES):
-                            source = q2 * n_padded + start
-                            store(line, position + start, multiply(load(products, source), weight))
-                        position += n_max
+            for top in range(0, n_combined, LANES):
+                n_rows = min(LANES, n_combined - top)
+                contract(
+                    packed, begin + top, 1, width, packed, begin + top, width, count,
+                    products, top, width, n_rows, width - top, False,
+                )  # fmt: skip
+                for k in range(top, top + n_rows):
+                    row = (k - top) * width
+                    line[position] = products[row + k] * scale
+                    for k2 in range(k + 1, n_combined, LANES):
+                        value = multiply(load(products, row + k2), weight)
+                        store(line, position + k2 - k, value)
+                    position += n_combined - k
         total = 0.0
         for f in range(n_features):
             total += line[f] * line[f]
@@ -67,18 +71,49 @@ def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, norma
             features[center, f] = line[f] * inverse
 
 
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _whole_vectors(size):
+    return (size + LANES - 1) // LANES * LANES
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _pack_channels(density, corner, n_rows, n_channels, n_max, n_padded, width, packed):
+    """Copy the rows of one centre to rows of ``width`` without the padding between channels.
+
+    Whole vectors are written; what one of them writes too far the next one overwrites.
+    """
+    for row in range(n_rows):
+        for q in range(n_channels):
+            source, target = corner + (row * n_channels + q) * n_padded, row * width + q * n_max
+            for n in range(0, n_max, LANES):
+                store(packed, target + n, load(density, source + n))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _unpack_channels(packed, n_rows, n_channels, n_max, n_padded, width, density, corner):
+    """Copy rows of ``width`` to those of one centre; the padding between channels is left to chance."""
+    for row in range(n_rows):
+        for q in range(n_channels):
+            source, target = row * width + q * n_max, corner + (row * n_channels + q) * n_padded
+            for n in range(0, n_max, LANES):
+                store(density, target + n, load(packed, source + n))
+
+
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
 def power_spectrum_vjp(
     density, features, norms, n_centers, n_channels, n_max, n_padded, l_max, normalize, cotangent, d_density
 ):
-    """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``)."""
-    row = n_channels * n_padded
-    size = (l_max + 1) ** 2 * row
-    matrix = np.zeros(row * row, density.dtype)
-    zero = fill(density, 0.0)
+    """Write dE/dc = 2 S c to the flat ``d_density`` given dE/dp (``cotangent``), S the symmetric matrix of
+    w_kk' / (2 sqrt(2l + 1)) dE/dp_lkk' and its transpose.
+    """
+    n_lm = (l_max + 1) ** 2
     n_features = features.shape[1]
-    change = np.zeros(n_features + LANES, density.dtype)
-    line = np.zeros(row + 2 * LANES, density.dtype)
+    n_combined = n_channels * n_max
+    width = _whole_vectors(n_combined)
+    packed = aligned_zeros(n_lm * width + LANES, density.dtype)
+    d_packed = aligned_zeros(n_lm * width + LANES, density.dtype)
+    change = aligned_zeros(n_features + LANES, density.dtype)
+    matrix = aligned_zeros((width + 1) * width, density.dtype)
     for center in range(n_centers):
         along, inverse = 0.0, 1.0
         if normalize:
@@ -87,41 +122,35 @@ def power_spectrum_vjp(
                 along += features[center, f] * cotangent[center, f]
         for f in range(n_features):
             change[f] = (cotangent[center, f] - features[center, f] * along) * inverse
+        corner = center * n_lm * n_channels * n_padded
+        _pack_channels(density, corner, n_lm, n_channels, n_max, n_padded, width, packed)
         position = 0
         for degree in range(l_max + 1):
-            corner = center * size + degree * degree * row
-            scale = 1.0 / np.sqrt(2.0 * degree + 1.0)
-            weight = fill(density, scale * _SQRT2)
-            for q in range(n_channels):
-                for n in range(n_max):
-                    k = q * n_padded + n
-                    line[k] = 2.0 * scale * change[position]
-                    position += 1
-                    for start in range(n + 1, n_max, LANES):
-                        source = position + start - n - 1
-                        store(line, q * n_padded + start, multiply(load(change, source), weight))
-                    position += n_max - n - 1
-                    for q2 in range(q + 1, n_channels):
-                        for start in range(0, n_max, LANES):
-                            value = multiply(load(change, position + start), weight)
-                            store(line, q2 * n_padded + start, value)
-                        position += n_max
-                    for q2 in range(q, n_channels):
-                        first = q2 * n_padded
-                        for k2 in range(max(first, k), first + n_max):
-                            matrix[k * row + k2] = line[k2]
-                            matrix[k2 * row + k] = line[k2]
-            for m in range(2 * degree + 1):
-                base = corner + m * row
-                for block in range(0, row, LANES):
-                    gradient = zero
-                    for q in range(n_channels):
-                        for n in range(n_max):
-                            k = q * n_padded + n
-                            gradient = multiply_add(
-                                splat(density, base + k), load(matrix, k * row + block), gradient
-                            )
-                    store(d_density, base + block, gradient)
+            begin, count = degree * degree * width, 2 * degree + 1
+            _unfold(change, position, n_combined, width, 1.0 / np.sqrt(2.0 * degree + 1.0), matrix)
+            position += n_combined * (n_combined + 1) // 2
+            contract(
+                packed, begin, width, 1, matrix, 0, width, n_combined,
+                d_packed, begin, width, count, width, False,
+            )  # fmt: skip
+        _unpack_channels(d_packed, n_lm, n_channels, n_max, n_padded, width, d_density, corner)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _unfold(change, position, n_combined, width, scale, matrix):
+    """Write the symmetric matrix of one degree, rows of ``width``, from its upper triangle in ``change``."""
+    weight = fill(change, scale * _SQRT2)
+    for k in range(n_combined):
+        matrix[k * width + k] = 2.0 * scale * change[position]
+        for k2 in range(k + 1, n_combined, LANES):
+            store(matrix, k * width + k2, multiply(load(change, position + k2 - k), weight))
+        position += n_combined - k
+    for top in range(0, n_combined, LANES):
+        for k in range(top, min(top + LANES, n_combined)):
+            for k2 in range(k + 1, min(top + LANES, n_combined)):
+                matrix[k2 * width + k] = matrix[k * width + k2]
+        for left in range(top + LANES, n_combined, LANES):
+            transpose(matrix, top * width + left, width, matrix, left * width + top, width)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -10,16 +10,37 @@ kernels are one-dimensional and contiguous, and padded so that whole vectors can
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, models, register_jitable, register_model
 
 LANES = 8
 # a register of the processor: eight-lane vectors of doubles would spill where there are 16 short registers
 WIDE_BYTES = 64 if get_host_cpu_features().get("avx512f") else 32
 
+_CACHE_LINE = 64
 _CONTRACT = ("contract",)
+
+
+@register_jitable
+def aligned_empty(size, dtype):
+    """Return an array of ``size`` elements that begins at a whole cache line, in Python and in kernels.
+
+    A vector as long as a cache line that begins anywhere else costs two accesses.
+    """
+    raw = np.empty(size + _CACHE_LINE // 4, dtype)
+    shift = -raw.ctypes.data % _CACHE_LINE // raw.itemsize
+    return raw[shift : shift + size]
+
+
+@register_jitable
+def aligned_zeros(size, dtype):
+    """Return zeros as :func:`aligned_empty` does."""
+    array = aligned_empty(size, dtype)
+    array[:] = 0.0
+    return array
 
 
 class Vector(types.Type):
@@ -34,10 +55,11 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Vector) -> None:
-        super().__init__(dmm, fe_type, _llvm_vector(fe_type))
+        super().__init__(dmm, fe_type, llvm_vector(fe_type))
 
 
-def _llvm_vector(vector: Vector) -> ir.VectorType:
+def llvm_vector(vector: Vector) -> ir.VectorType:
+    """Return LLVM's type of a vector."""
     scalar = ir.FloatType() if vector.dtype.bitwidth == 32 else ir.DoubleType()
     return ir.VectorType(scalar, vector.lanes)
 
@@ -50,12 +72,14 @@ def _wide(dtype: types.Float) -> Vector:
     return Vector(dtype, 8 * WIDE_BYTES // dtype.bitwidth)
 
 
-def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    """Return the pointer to array[offset]."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [offset])
 
 
-def _splat(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
+def splat_scalar(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
+    """Return the vector whose lanes all are ``scalar``."""
     undefined = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), [0] * vector_type.count)
@@ -68,8 +92,8 @@ def _loader(vector_of: Callable[[types.Float], Vector]) -> Any:
         vector = vector_of(array.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-            pointer = builder.bitcast(pointer, _llvm_vector(vector).as_pointer())
+            pointer = element_pointer(context, builder, signature.args[0], args[0], args[1])
+            pointer = builder.bitcast(pointer, llvm_vector(vector).as_pointer())
             return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
         return vector(array, types.intp), codegen
@@ -83,8 +107,8 @@ def _splatter(vector_of: Callable[[types.Float], Vector]) -> Any:
         vector = vector_of(array.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-            return _splat(builder, builder.load(pointer), _llvm_vector(vector))
+            pointer = element_pointer(context, builder, signature.args[0], args[0], args[1])
+            return splat_scalar(builder, builder.load(pointer), llvm_vector(vector))
 
         return vector(array, types.intp), codegen
 
@@ -97,7 +121,7 @@ def _filler(vector_of: Callable[[types.Float], Vector]) -> Any:
         vector = vector_of(array.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _splat(builder, args[1], _llvm_vector(vector))
+            return splat_scalar(builder, args[1], llvm_vector(vector))
 
         return vector(array, array.dtype), codegen
 
@@ -117,8 +141,8 @@ def store(typing_context: Any, array: Any, offset: Any, vector: Any) -> Any:
     """Write array[offset : offset + lanes] = vector."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-        pointer = builder.bitcast(pointer, _llvm_vector(vector).as_pointer())
+        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1])
+        pointer = builder.bitcast(pointer, llvm_vector(vector).as_pointer())
         builder.store(args[2], pointer, align=vector.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -153,12 +177,58 @@ def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def transpose(
+    typing_context: Any, a: Any, a_offset: Any, a_row: Any, out: Any, out_offset: Any, out_row: Any
+) -> Any:
+    """Write the transpose of LANES by LANES elements of ``a`` to ``out``.
+
+    Row k begins at a_offset + k a_row, and at out_offset + k out_row. The whole block is read before any of
+    it is written.
+    """
+    vector = llvm_vector(Vector(a.dtype))
+    align = a.dtype.bitwidth // 8
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def row_pointers(array: int, row: int) -> list[Any]:
+            """Pointers to the LANES rows of a block."""
+            offsets = [args[array + 1]]
+            for _ in range(LANES - 1):
+                offsets.append(builder.add(offsets[-1], args[row]))
+            pointers = [
+                element_pointer(context, builder, signature.args[array], args[array], k) for k in offsets
+            ]
+            return [builder.bitcast(pointer, vector.as_pointer()) for pointer in pointers]
+
+        rows = [builder.load(pointer, align=align) for pointer in row_pointers(0, 2)]
+        width = LANES // 2
+        while width:  # exchange the off-diagonal quarters of all blocks of 2 width elements
+            for k in range(LANES):
+                if k & width:
+                    continue
+                lower = [q if not q & width else LANES + q - width for q in range(LANES)]
+                upper = [q + width if not q & width else LANES + q for q in range(LANES)]
+                pair = rows[k], rows[k + width]
+                rows[k], rows[k + width] = (_shuffle(builder, *pair, mask) for mask in (lower, upper))
+            width //= 2
+        for value, pointer in zip(rows, row_pointers(3, 5), strict=True):
+            builder.store(value, pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, types.intp, out, types.intp, types.intp), codegen
+
+
+def _shuffle(builder: Any, first: Any, second: Any, lanes: list[int]) -> Any:
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+    return builder.shuffle_vector(first, second, mask)
+
+
+@intrinsic
 def lane_sum(typing_context: Any, a: Any) -> Any:
     """Return the sum over the lanes of a vector, as a scalar."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, width = args[0], a.lanes
-        undefined = ir.Constant(_llvm_vector(a), ir.Undefined)
+        undefined = ir.Constant(llvm_vector(a), ir.Undefined)
         while width > 1:
             width //= 2
             indices = [k + width if k < width else 0 for k in range(a.lanes)]
@@ -173,6 +243,8 @@ __all__ = [
     "LANES",
     "WIDE_BYTES",
     "add",
+    "aligned_empty",
+    "aligned_zeros",
     "fill",
     "lane_sum",
     "load",
