@@ -147,7 +147,7 @@ def _read(
     keys = [key for key in (target, split_key, fold_key) if key is not None]
     parts = [read_dataset(source, keys, skip_broken=skip_broken) for source in sources]
     data = joined(*parts) if len(parts) == 2 else parts[0]
-    report_skipped(data)
+    report_skipped(data.skipped, len(data))
     if len(parts) == 2:
         return data, np.repeat([0, 1], [len(part) for part in parts])
     if folds is not None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from castile.splits.dataset import Dataset
     from castile.splits.settings import SimilaritySettings
+    from castile.splits.sound_structures import Skipped
 
 SIMILARITY_PANEL = "Similarity"
 _MOST_LISTED = 10
@@ -68,14 +69,14 @@ def similarity_settings(
     return SimilaritySettings(kernel=kernel.value, zeta=zeta, gamma=gamma, cutoff=cutoff)
 
 
-def report_skipped(data: Dataset) -> None:
+def report_skipped(skipped: Sequence[Skipped], n_used: int) -> None:
     """Say on stderr what was left out of the data."""
     from castile.cli.output import remark
 
-    total = len(data) + len(data.skipped)
-    if data.skipped:
-        remark(f"{len(data.skipped)} of {total} structures were left out because they cannot be used:")
-    for item in data.skipped[:_MOST_LISTED]:
+    if skipped:
+        total = n_used + len(skipped)
+        remark(f"{len(skipped)} of {total} structures were left out because they cannot be used:")
+    for item in skipped[:_MOST_LISTED]:
         remark(f"  {item.reason}")
-    if len(data.skipped) > _MOST_LISTED:
-        remark(f"  ... and {len(data.skipped) - _MOST_LISTED} more")
+    if len(skipped) > _MOST_LISTED:
+        remark(f"  ... and {len(skipped) - _MOST_LISTED} more")

@@ -155,7 +155,7 @@ def _make(
         dataset = read_dataset(
             source, (*settings.group_by, *settings.stratify), progress, skip_broken=settings.skip_broken
         )
-    report_skipped(dataset)
+    report_skipped(dataset.skipped, len(dataset))
     with open_task_pool(workers) as pool, step_progress() as steps:
         made = make_split(dataset, settings, pool=pool if workers else None, progress=steps)
     written = write_split(folder, source, made, settings, data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from html import escape
@@ -12,16 +11,17 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from ase import Atoms
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.formats import write_text_file
 from castile.report import style
+from castile.report.packed_points import packed_dataset
 from castile.splits.kernel_map import KernelMap
+from castile.splits.structure_table import StructureTable
 
-MOST_SHOWN = 3000
+_MANY, _MOST_SYMBOLS = 5000, 12
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,">
 <style>
@@ -33,28 +33,20 @@ _PAGE = """<!doctype html>
  #chemiscope-map, #chemiscope-structure {{ flex: 1; position: relative; min-height: 0; }}
  #chemiscope-info {{ padding: 4px 8px; }}
 </style></head><body>
-<header><b>{title}</b>{subtitle}</header>
+<header><b>{title}</b>{subtitle}<b id="problem"></b></header>
 <main><div id="chemiscope-left"><div id="chemiscope-meta"></div><div id="chemiscope-map"></div></div>
 <div id="chemiscope-right"><div id="chemiscope-structure"></div><div id="chemiscope-info"></div></div></main>
 <script>{library}</script>
-<script id="dataset" type="application/json">{dataset}</script>
-<script>
- const warnings = new Chemiscope.Warnings();
- warnings.addHandler((message) => console.warn(message));
- const config = {{ map: "chemiscope-map", info: "chemiscope-info", meta: "chemiscope-meta",
-   structure: "chemiscope-structure" }};
- const dataset = JSON.parse(document.getElementById("dataset").textContent);
- Chemiscope.DefaultVisualizer.load(config, dataset, warnings).then((shown) => {{
-   window.visualizer = shown; document.body.dataset.ready = "yes";
- }}).catch((error) => {{ console.error(error); document.body.dataset.ready = "failed"; }});
-</script></body></html>
+<script id="header" type="application/json">{header}</script>
+<script id="block" type="application/octet-stream">{block}</script>
+<script>{script}</script></body></html>
 """
 
 
 def write_map_page(
     path: str | os.PathLike[str],
     placed: KernelMap,
-    structures: Mapping[int, Atoms],
+    table: StructureTable,
     properties: Mapping[str, NDArray[Any]],
     shown: NDArray[np.int64],
     *,
@@ -68,10 +60,10 @@ def write_map_page(
     ----------
     path : path
     placed : KernelMap
-    structures : mapping of int to ase.Atoms
-        Structures of the points that are shown.
+    table : StructureTable
+        Structures of the points.
     properties : mapping of str to array (n_points,)
-        What points may be coloured by.
+        What points may be coloured by: numbers (NaN: unknown) or names.
     shown : ndarray of int
         Points on the page.
     color : str
@@ -87,42 +79,43 @@ def write_map_page(
     except ImportError as error:
         raise InputError("maps need the package chemiscope: pip install 'castile[maps]'") from error
     library = Path(str(chemiscope.__file__)).parent / "sphinx" / "static" / "chemiscope.min.js"
-    owners = list(dict.fromkeys(placed.structure[shown].tolist()))
-    number = {owner: k for k, owner in enumerate(owners)}
-    frames = [_bare(structures[owner]) for owner in owners]
+    owners, number = np.unique(placed.structure[shown], return_inverse=True)
     per_atom = bool((placed.atom >= 0).any())
-    target = "atom" if per_atom else "structure"
+    if not per_atom:  # one structure a point, in the order of the points
+        owners, number = placed.structure[shown], np.arange(len(shown))
     listed = {f"{placed.method} {k + 1}": placed.coordinates[shown, k] for k in range(_axes(placed))}
     listed |= {name: np.asarray(values)[shown] for name, values in properties.items()}
-    names = list(listed)
-    environments = None
-    if per_atom:
-        pairs = zip(placed.structure[shown], placed.atom[shown], strict=True)
-        environments = [(number[int(s)], int(a), 3.5) for s, a in pairs]
-    dataset = chemiscope.create_input(
-        structures=frames,
-        metadata={"name": title},
-        properties={
-            name: {"target": target, "values": [_plain(value) for value in values]}
-            for name, values in listed.items()
-        },
-        environments=environments,
-        settings={
-            "map": {
-                "x": {"property": names[0]}, "y": {"property": names[1]}, "color": {"property": color},
-            },
-            "structure": [{"unitCell": True}],
-        },
-    )  # fmt: skip
-    text = json.dumps(dataset, allow_nan=False).replace("</", "<\\/")
+    header, block = packed_dataset(
+        [table.atoms(int(owner)) for owner in owners],
+        listed,
+        (number, placed.atom[shown]) if per_atom else None,
+        title=title,
+        settings=_settings(listed, color),
+    )
     page = _PAGE.format(
         title=escape(title),
         subtitle=escape(subtitle),
         library=library.read_text(encoding="utf-8").replace("</script", "<\\/script"),
-        dataset=text,
+        header=header,
+        block=block,
+        script=(Path(__file__).parent / "map_script.js").read_text(encoding="utf-8"),
     )
     write_text_file(Path(path), page)
     return Path(path)
+
+
+def _settings(listed: Mapping[str, NDArray[Any]], color: str) -> dict[str, Any]:
+    """What chemiscope shows at first: many points small and without outlines; a few names also as symbols,
+    which have a legend.
+    """
+    x, y, *_ = listed
+    look: dict[str, Any] = {"x": {"property": x}, "y": {"property": y}, "color": {"property": color}}
+    values = listed[color]
+    if len(values) > _MANY:
+        look |= {"size": {"factor": 20}, "markerOutline": False}
+    if not np.issubdtype(values.dtype, np.number) and 1 < len(np.unique(values)) <= _MOST_SYMBOLS:
+        look["symbol"] = color
+    return {"map": look, "structure": [{"unitCell": True}]}
 
 
 def write_map_picture(
@@ -156,12 +149,3 @@ def write_map_picture(
 
 def _axes(placed: KernelMap) -> int:
     return min(3, placed.coordinates.shape[1])
-
-
-def _bare(atoms: Atoms) -> Atoms:
-    """The structure without labels; chemiscope draws cells of three lattice vectors only."""
-    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-
-
-def _plain(value: Any) -> float | str:
-    return float(value) if isinstance(value, (int, float, np.number)) else str(value)

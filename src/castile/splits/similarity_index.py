@@ -127,7 +127,7 @@ def build_index(
     kernel, descriptor = settings.structure_kernel(), settings.descriptor()
     maker = _Maker(descriptor, kernel, _sample_projection(table, descriptor, kernel, seed))
     embedded: list[Embedded] = []
-    for part in run_tasks(maker, _chunks(table, descriptor), pool):
+    for part in run_tasks(maker, descriptor_chunks(table, descriptor), pool):
         embedded += part
         if progress is not None:
             progress("describing structures", len(embedded), len(table))
@@ -230,8 +230,8 @@ def _described(table: StructureTable, descriptor: SOAP, index: int) -> Environme
     return describe_environments(descriptor, [table.atoms(index)])[0]
 
 
-def _chunks(table: StructureTable, descriptor: SOAP) -> Iterator[list[Atoms]]:
-    """Structures in chunks whose descriptors take a bounded memory."""
+def descriptor_chunks(table: StructureTable, descriptor: SOAP) -> Iterator[list[Atoms]]:
+    """Yield the structures in chunks whose descriptors take a bounded memory."""
     most = max(1, _CHUNK_NUMBERS // int(descriptor.n_features_out_))
     chunk: list[Atoms] = []
     n_atoms = 0
