@@ -28,13 +28,13 @@ def energy(atoms: Atoms) -> float:
     return float(copy.get_potential_energy() / len(copy))
 
 
-def random_alloys(n: int, seed: int) -> list[Atoms]:
+def random_alloys(n: int, seed: int, displacement: float = 0.05) -> list[Atoms]:
     generator = np.random.default_rng(seed)
     alloys = []
     for _ in range(n):
         atoms = bulk("Cu", "fcc", a=float(generator.uniform(3.6, 4.0)), cubic=True)
         atoms.symbols = generator.choice(["Cu", "Au", "Pd"], 4)
-        atoms.rattle(0.05, rng=generator)
+        atoms.rattle(displacement, rng=generator)
         alloys.append(atoms)
     return alloys
 
