@@ -192,8 +192,8 @@ def _runs(grid, first, a, b, c, starts, stops, shifts):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count_pairs(grid, atoms, centers, home, are_atoms, cutoff, begin, end, counts):
-    """Write the number of neighbours of centres begin:end.
+def count_pairs(grid, atoms, centers, home, are_atoms, cutoff, begin, end, base, counts):
+    """Write the number of neighbours of centre k, for k in begin:end, to counts[k - base].
 
     centers: (n_centers, 3) wrapped positions; home: (n_centers, 3) their cells; are_atoms: whether centre k
     is atom k of the list, which is no neighbour of itself.
@@ -224,14 +224,14 @@ def count_pairs(grid, atoms, centers, home, are_atoms, cutoff, begin, end, count
                 d_x, d_y, d_z = xs[k] + x, ys[k] + y, zs[k] + z
                 squared = d_x * d_x + d_y * d_y + d_z * d_z
                 count += (squared > smallest) & (squared < squared_cutoff)
-        counts[center] = count
+        counts[center - base] = count
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def write_pairs(
-    grid, atoms, centers, home, are_atoms, cutoff, begin, end, first, center_of, neighbor, vectors
+    grid, atoms, centers, home, are_atoms, cutoff, begin, end, base, first, center_of, neighbor, vectors
 ):
-    """Write the pairs of centres begin:end, those of centre k to first[k] : first[k + 1].
+    """Write the pairs of centres begin:end, those of centre k to first[k - base] : first[k - base + 1].
 
     Returns (squared distance, number) of the closest pair.
     """
@@ -255,7 +255,7 @@ def write_pairs(
         if not known:
             n_runs = _runs(grid, atoms.first, a, b, c, starts, stops, shifts)
         number = atoms.order[center] if are_atoms else center
-        pair = first[center]
+        pair = first[center - base]
         for run in range(n_runs):
             x = shifts[run, 0] - centers[center, 0]
             y = shifts[run, 1] - centers[center, 1]
@@ -303,11 +303,11 @@ def atom_pairs(points, cell, periodic, cutoff):
     atoms = sort_into_cells(points, grid)
     centers, n_points = coordinates(atoms), points.shape[0]
     counts = np.empty(n_points, np.int64)
-    count_pairs(grid, atoms, centers, atoms.home, True, cutoff, 0, n_points, counts)
+    count_pairs(grid, atoms, centers, atoms.home, True, cutoff, 0, n_points, 0, counts)
     first = running_sum(counts)
     center, neighbor = np.empty(first[-1], np.int64), np.empty(first[-1], np.int64)
     vectors = np.empty((first[-1], 3))
     closest = write_pairs(
-        grid, atoms, centers, atoms.home, True, cutoff, 0, n_points, first, center, neighbor, vectors
+        grid, atoms, centers, atoms.home, True, cutoff, 0, n_points, 0, first, center, neighbor, vectors
     )
     return atoms.order, first, center, neighbor, vectors, closest[1]

@@ -115,6 +115,40 @@ def add_pair_gradients(center, neighbor, vectors, gradient, forces, virial):
 
 
 @njit(nogil=True, cache=True)
+def add_center_gradients(atoms, first, step, begin, end, neighbor, vectors, gradient, forces, virial):
+    """The same for the pairs of centres begin:end, sorted by centre: atoms[k] is the atom of centre k,
+    first[step k] its first pair; ``gradient`` begins with that of centre ``begin``.
+    """
+    origin = first[step * begin]
+    v_xx, v_xy, v_xz, v_yx, v_yy, v_yz, v_zx, v_zy, v_zz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for center in range(begin, end):
+        f_x, f_y, f_z = 0.0, 0.0, 0.0
+        for pair in range(first[step * center], first[step * (center + 1)]):
+            g_x, g_y, g_z = gradient[pair - origin, 0], gradient[pair - origin, 1], gradient[pair - origin, 2]
+            x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+            other = neighbor[pair]
+            forces[other, 0] -= g_x
+            forces[other, 1] -= g_y
+            forces[other, 2] -= g_z
+            f_x, f_y, f_z = f_x + g_x, f_y + g_y, f_z + g_z
+            v_xx, v_xy, v_xz = v_xx + x * g_x, v_xy + x * g_y, v_xz + x * g_z
+            v_yx, v_yy, v_yz = v_yx + y * g_x, v_yy + y * g_y, v_yz + y * g_z
+            v_zx, v_zy, v_zz = v_zx + z * g_x, v_zy + z * g_y, v_zz + z * g_z
+        forces[atoms[center], 0] += f_x
+        forces[atoms[center], 1] += f_y
+        forces[atoms[center], 2] += f_z
+    virial[0, 0] += v_xx
+    virial[0, 1] += v_xy
+    virial[0, 2] += v_xz
+    virial[1, 0] += v_yx
+    virial[1, 1] += v_yy
+    virial[1, 2] += v_yz
+    virial[2, 0] += v_zx
+    virial[2, 1] += v_zy
+    virial[2, 2] += v_zz
+
+
+@njit(nogil=True, cache=True)
 def spread_pair_gradients(center, neighbor, vectors, gradient, on_centers, on_atoms, strain):
     """Add dE/dr_ij of pairs to the gradients of centres and atoms, and r_a dE/dr_b to that of the strain."""
     for pair in range(center.size):

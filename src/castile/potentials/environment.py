@@ -2,13 +2,14 @@
 cutoff.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from castile.structures.neighbors import Pairs, neighbor_pairs
+from castile.structures.neighbors import Pairs, neighbor_pairs, neighbor_parts
 from castile.structures.validation import cell_volume
 
 
@@ -21,7 +22,7 @@ class Environment:
     numbers : ndarray of int64, shape (n_atoms,)
         Atomic numbers.
     pairs : Pairs
-        Within the largest cutoff of the potential.
+        Within the largest cutoff of the potential; of all atoms, or of a part of them.
     volume : float or None
         Cell volume in A^3, None where the three lattice vectors span none.
     """
@@ -39,6 +40,17 @@ class Environment:
             neighbor_pairs(atoms, cutoff, threads=threads),
             volume if volume > 0.0 else None,
         )
+
+    @classmethod
+    def parts(cls, atoms: Atoms, cutoff: float, threads: int = 1) -> "Iterator[Environment]":
+        """Yield environments that share out the atoms as centres, each with all pairs of its centres.
+
+        A small structure is one part; the memory of a large one does not grow with its size.
+        """
+        numbers = np.asarray(atoms.numbers, dtype=np.int64)
+        volume = cell_volume(atoms) or None
+        for pairs in neighbor_parts(atoms, cutoff, threads):
+            yield cls(numbers, pairs, volume)
 
     @property
     def n_atoms(self) -> int:

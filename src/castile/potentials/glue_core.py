@@ -101,7 +101,7 @@ class GlueCore:
         vectors, distances = pairs.vectors[close], np.sqrt(squared[close])
         numbers = environment.numbers
         slopes = self._pair_energies(numbers[center], numbers[neighbor], distances, center, response.energies)
-        slopes += self._embedding(numbers, center, neighbor, distances, response.energies)
+        slopes += self._embedding(numbers, pairs.order, center, neighbor, distances, response.energies)
         gradient = (slopes / distances)[:, None] * vectors
         add_pair_gradients(center, neighbor, vectors, gradient, response.forces, response.virial)
 
@@ -125,12 +125,13 @@ class GlueCore:
     def _embedding(
         self,
         numbers: NDArray[np.int64],
+        centers: NDArray[np.int64],
         center: NDArray[np.int64],
         neighbor: NDArray[np.int64],
         distances: Array,
         energies: Array,
     ) -> Array:
-        """Add F(rho_i) to the energies and return dE/dr of each ordered pair."""
+        """Add F(rho_i) of the ``centers`` to the energies and return dE/dr of each ordered pair."""
         density, density_slopes = np.zeros(len(numbers)), np.zeros_like(distances)
         for z, function in self._densities.items():
             chosen = np.flatnonzero((numbers[neighbor] == z) & (distances < function.last))
@@ -138,7 +139,7 @@ class GlueCore:
             np.add.at(density, center[chosen], value)
         slopes = np.zeros(len(numbers))
         for z, embedding in self._embeddings.items():
-            atoms = np.flatnonzero(numbers == z)
+            atoms = centers[numbers[centers] == z]
             value, slopes[atoms] = embedding(density[atoms])
             energies[atoms] += value
         return slopes[center] * density_slopes

@@ -1,5 +1,6 @@
 """A fitted potential as plain data: terms, weights, and what they were made from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -17,6 +18,7 @@ from castile.potentials.quip_soap_term import QuipSoapTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.stored_term import Core, PredictingTerm
 from castile.structures.coincidence import refuse_coincident_atoms
+from castile.structures.validation import cell_volume
 
 Precision = Literal["double", "single"]
 
@@ -80,17 +82,16 @@ class PotentialModel:
         """
         self._check_elements(atoms, name)
         count = thread_count(threads)
-        environment = _environment(atoms, self.cutoff, name, count)
-        _check_distances(environment, name)
         response = Response.zeros(len(atoms))
-        response.energies += self.composition.atom_energies(environment.numbers)
-        if self.core is not None:
-            self.core.add_response(environment, response)
-        for term, weights in zip(self.terms, self.weights, strict=True):
-            term.add_response(environment, weights, response, count)
-        stress = None
-        if environment.volume is not None:
-            stress = response.virial[_VOIGT] / environment.volume
+        response.energies += self.composition.atom_energies(np.asarray(atoms.numbers))
+        for part in _parts(atoms, self.cutoff, name, count):
+            _check_distances(part, name)
+            if self.core is not None:
+                self.core.add_response(part, response)
+            for term, weights in zip(self.terms, self.weights, strict=True):
+                term.add_response(part, weights, response, count)
+        volume = cell_volume(atoms)
+        stress = response.virial[_VOIGT] / volume if volume > 0.0 else None
         energy = float(response.energies.sum())
         if not (np.isfinite(energy) and np.isfinite(response.forces).all()):
             raise InputError(f"{name}: the predicted energy is {energy}; check positions, cell and the model")
@@ -104,13 +105,30 @@ class PotentialModel:
             raise InputError(f"{name}: the model was not trained on {symbols}; it knows {known}")
 
 
-def _environment(atoms: Atoms, cutoff: float, name: str, threads: int = 1) -> Environment:
-    if len(atoms) == 0:
-        raise InputError(f"{name}: has no atoms; leave it out")
+def _environment(atoms: Atoms, cutoff: float, name: str) -> Environment:
+    _refuse_empty(atoms, name)
     try:
-        return Environment.of(atoms, cutoff, threads)
+        return Environment.of(atoms, cutoff)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _parts(atoms: Atoms, cutoff: float, name: str, threads: int) -> Iterator[Environment]:
+    _refuse_empty(atoms, name)
+    parts = Environment.parts(atoms, cutoff, threads)
+    while True:
+        try:
+            part = next(parts, None)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        if part is None:
+            return
+        yield part
+
+
+def _refuse_empty(atoms: Atoms, name: str) -> None:
+    if len(atoms) == 0:
+        raise InputError(f"{name}: has no atoms; leave it out")
 
 
 def _check_distances(environment: Environment, name: str) -> None:

@@ -90,9 +90,11 @@ class QuipSoapTerm:
 
     def restricted(self, numbers: NDArray[np.int64]) -> "QuipSoapTerm":
         """Return the term without the channels that are empty in structures of these elements."""
-        found = set(np.unique(numbers).tolist())
+        if len(self.species) == 1:
+            return self
+        found = set(np.flatnonzero(np.bincount(numbers)).tolist())
         present = [channel for channel, z in enumerate(self.species) if z in found]
-        if self.species == (ANY,) or not present or len(present) == len(self.species):
+        if not present or len(present) == len(self.species):
             return self
         absent = [channel for channel in range(len(self.species)) if channel not in present]
         rows = [*present, len(self.species)]
@@ -110,14 +112,16 @@ class QuipSoapTerm:
     def _add_response(
         self, environment: Environment, weights: Array, response: Response, threads: int
     ) -> None:
-        classes = self._class_of[environment.numbers]
         order = environment.pairs.order
-        order = order[np.argsort(classes[order], kind="stable")]
+        classes = self._class_of[environment.numbers[order]]
+        if classes.min() < classes.max():
+            ascending = np.argsort(classes, kind="stable")
+            order, classes = order[ascending], classes[ascending]
         n_skipped = int(np.count_nonzero(classes < 0))
         if n_skipped == len(order):
             return
         channels = self._channel_of[environment.numbers]
-        ordered = self.engine.sort(environment.pairs, channels, classes[order], order, threads)
+        ordered = self.engine.sort(environment.pairs, channels, classes, order, threads)
         energy = self._energy(weights)
         pieces = [
             Piece(begin, min(begin + CHUNK, len(order)), energy)

@@ -89,7 +89,7 @@ class QuipTripletTerm:
         vectors, neighbor = pairs.vectors[order], pairs.neighbor[order]
         distances = np.sqrt(np.einsum("pa,pa->p", vectors, vectors))
         cut, slope = self.envelope.values(distances), self.envelope.derivatives(distances)
-        centers = np.flatnonzero((numbers == self.center) | (self.center == ANY))
+        centers = pairs.order[(numbers[pairs.order] == self.center) | (self.center == ANY)]
         theta = np.array(self.kernel.theta)
         scaled_points = np.ascontiguousarray((self.points / theta).T)
         amplitudes = self.kernel.delta**2 * weights

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.execution.threads import map_chunks
-from castile.numerics.pair_sorting import add_pair_gradients
+from castile.numerics.pair_sorting import add_center_gradients
 from castile.potentials.energy_functions import EnergyFunction
 from castile.potentials.environment import Response
 
@@ -51,11 +51,14 @@ def add_soap_response(
     parallel = threads > 1 and len(pieces) > 1
     for piece, energies, gradient in map_chunks(work, pieces, threads) if parallel else map(work, pieces):
         response.energies[ordered.center_atoms[piece.begin : piece.end]] += energies
-        first, last = engine.pair_range(ordered, piece.begin, piece.end)
-        add_pair_gradients(
-            ordered.center_atoms[ordered.center[first:last]],
-            ordered.neighbor[first:last],
-            ordered.vectors[first:last],
+        add_center_gradients(
+            ordered.center_atoms,
+            ordered.first,
+            engine.n_elements,
+            piece.begin,
+            piece.end,
+            ordered.neighbor,
+            ordered.vectors,
             gradient,
             response.forces,
             response.virial,

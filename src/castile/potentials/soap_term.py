@@ -4,6 +4,7 @@ i.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -104,7 +105,9 @@ class SoapTerm:
 
         Its columns are those of the full term. A binary structure of a four-element model costs a fourth.
         """
-        found = set(np.unique(numbers).tolist())
+        if len(self.elements) == 1:
+            return self
+        found = set(np.flatnonzero(np.bincount(numbers)).tolist())
         present = tuple(e for e, z in enumerate(self.elements) if z in found)
         if len(present) == len(self.elements) or not present:
             return self
@@ -232,14 +235,22 @@ def sort_by_element(
 
     Centres of one element keep the order in which they stand in ``order``, by default that of the atoms.
     """
-    lookup = np.full(120, -1, dtype=np.int64)
-    lookup[list(elements)] = np.arange(len(elements))
-    codes = lookup[environment.numbers]
+    codes = _lookup(elements)[environment.numbers]
     if order is None:
         order = np.arange(len(codes))
+    own = codes[order]
     if len(elements) > 1:
-        order = order[np.argsort(codes[order], kind="stable")]
-    return engine.sort(environment.pairs, codes, codes[order], order, threads)
+        ascending = np.argsort(own, kind="stable")
+        order, own = order[ascending], own[ascending]
+    return engine.sort(environment.pairs, codes, own, order, threads)
+
+
+@cache
+def _lookup(elements: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the element index of each atomic number, -1 for others."""
+    lookup = np.full(120, -1, dtype=np.int64)
+    lookup[list(elements)] = np.arange(len(elements))
+    return lookup
 
 
 def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Iterator[tuple[int, int, int]]:

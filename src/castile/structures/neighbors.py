@@ -1,6 +1,6 @@
 """Neighbour pairs of the atoms of a structure, or of points that are no atoms, periodic in any directions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,8 @@ from castile.structures.cells import search_cell
 
 MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
 PARALLEL_CENTERS = 2000  # fewer are not worth a second thread
-_BLOCK = 1000
+PART = 16000  # centres whose pairs are in memory at the same time
+_BLOCK = 500
 
 Result = TypeVar("Result")
 Indices = NDArray[np.int64]
@@ -26,7 +27,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs (centre, neighbour image) with 0 < r < cutoff; those of a centre follow one another.
+    """All pairs (centre, neighbour image) of some centres with 0 < r < cutoff; those of a centre follow one
+    another.
 
     Attributes
     ----------
@@ -35,12 +37,15 @@ class Pairs:
     vectors : ndarray, shape (n_pairs, 3)
         r_neighbor + image - r_center, Angstrom.
     n_centers, n_atoms : int
+        Centres that these pairs belong to, and atoms of the whole structure.
     order : ndarray of int64, shape (n_centers,)
         The centres as the pairs have them: near each other in space where the centres are the atoms.
     first : ndarray of int64, shape (n_centers + 1,)
         The pairs of centre order[k] are first[k] : first[k + 1].
     closest : int
         The pair with the smallest distance, -1 if there is no pair.
+    cutoff : float
+        Angstrom; infinite where it is not known.
     """
 
     center: Indices
@@ -51,6 +56,7 @@ class Pairs:
     order: Indices
     first: Indices
     closest: int
+    cutoff: float = np.inf
 
     @classmethod
     def by_center(
@@ -82,61 +88,91 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: Array | None = None, th
     InputError
         If a position or the cell is not finite, or a periodic direction has no extent.
     """
-    positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
-    n_atoms = len(positions)
+    n_atoms = len(atoms)
     points = None if centers is None else np.ascontiguousarray(np.reshape(centers, (-1, 3)), dtype=np.float64)
     n_centers = n_atoms if points is None else len(points)
     if not n_centers or not n_atoms:
         empty = np.empty(0, dtype=np.int64)
         return Pairs.by_center(empty, empty, np.empty((0, 3)), n_centers, n_atoms)
-    _check_finite(positions, "atom")
+    positions, cell, periodic = _checked(atoms, cutoff)
     if points is not None:
         _check_finite(points, "centre")
+    elif threads == 1 or n_atoms < PARALLEL_CENTERS:
+        order, first, center, neighbor, vectors, closest = cell_lists.atom_pairs(
+            positions, cell, periodic, cutoff
+        )
+        return Pairs(center, neighbor, vectors, n_atoms, n_atoms, order, first, closest, cutoff)
+    return _Search(positions, cell, periodic, cutoff, points).pairs(0, n_centers, threads)
+
+
+def neighbor_parts(atoms: Atoms, cutoff: float, threads: int = 1) -> Iterator[Pairs]:
+    """Yield the pairs of at most ``PART`` centres at a time, so that memory does not grow with the structure.
+
+    The centres of a part are near each other; ``Pairs.order`` tells which they are. Arguments and errors are
+    those of :func:`neighbor_pairs`.
+    """
+    n_atoms = len(atoms)
+    if n_atoms <= PART:
+        yield neighbor_pairs(atoms, cutoff, threads=threads)
+        return
+    search = _Search(*_checked(atoms, cutoff), cutoff)
+    size = -(-n_atoms // -(-n_atoms // PART))
+    for begin in range(0, n_atoms, size):
+        yield search.pairs(begin, min(begin + size, n_atoms), threads)
+
+
+def _checked(atoms: Atoms, cutoff: float) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return (positions, lattice vectors for the search, periodic directions)."""
+    positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
+    _check_finite(positions, "atom")
     periodic = np.asarray(atoms.pbc, dtype=bool)
     cell = search_cell(np.asarray(atoms.cell.array, dtype=np.float64), periodic)
     if cell_lists.count_images(cell, periodic, cutoff) > MOST_IMAGES:
         cell = np.ascontiguousarray(minkowski_reduce(cell, pbc=periodic)[0])
-    if points is None and (threads == 1 or n_atoms < PARALLEL_CENTERS):
-        order, first, center, neighbor, vectors, closest = cell_lists.atom_pairs(
-            positions, cell, periodic, cutoff
+    return positions, cell, periodic
+
+
+class _Search:
+    """Atoms in their cells, ready for the search of any range of centres."""
+
+    def __init__(
+        self,
+        positions: Array,
+        cell: Array,
+        periodic: NDArray[np.bool_],
+        cutoff: float,
+        points: Array | None = None,
+    ) -> None:
+        grid = cell_lists.make_grid(positions, cell, periodic, cutoff)
+        atoms = cell_lists.sort_into_cells(positions, grid)
+        if points is None:
+            self.order, where, home = atoms.order, cell_lists.coordinates(atoms), atoms.home
+        else:
+            self.order = np.arange(len(points))
+            where, home = cell_lists.place_points(points, grid)
+        self.n_atoms = len(positions)
+        self.given = grid, atoms, where, home, points is None, cutoff
+
+    def pairs(self, begin: int, end: int, threads: int) -> Pairs:
+        """Return the pairs of centres begin:end of the order, which threads share."""
+        counts = np.empty(end - begin, dtype=np.int64)
+        each_block(lambda a, b: cell_lists.count_pairs(*self.given, a, b, begin, counts), begin, end, threads)
+        first = running_sum(counts)
+        center, neighbor = np.empty(first[-1], dtype=np.int64), np.empty(first[-1], dtype=np.int64)
+        vectors = np.empty((first[-1], 3))
+        written = first, center, neighbor, vectors
+        found = each_block(
+            lambda a, b: cell_lists.write_pairs(*self.given, a, b, begin, *written), begin, end, threads
         )
-        return Pairs(center, neighbor, vectors, n_atoms, n_atoms, order, first, closest)
-    return _shared_search(positions, points, cell, periodic, cutoff, threads)
+        order, closest, cutoff = self.order[begin:end], min(found)[1], self.given[-1]
+        return Pairs(center, neighbor, vectors, end - begin, self.n_atoms, order, first, closest, cutoff)
 
 
-def _shared_search(
-    positions: Array,
-    points: Array | None,
-    cell: Array,
-    periodic: NDArray[np.bool_],
-    cutoff: float,
-    threads: int,
-) -> Pairs:
-    """Return the pairs, by blocks of centres that threads share."""
-    grid = cell_lists.make_grid(positions, cell, periodic, cutoff)
-    atoms = cell_lists.sort_into_cells(positions, grid)
-    if points is None:
-        order, where, home = atoms.order, cell_lists.coordinates(atoms), atoms.home
-    else:
-        order = np.arange(len(points))
-        where, home = cell_lists.place_points(points, grid)
-    search = grid, atoms, where, home, points is None, cutoff
-    counts = np.empty(len(order), dtype=np.int64)
-    each_block(lambda a, b: cell_lists.count_pairs(*search, a, b, counts), len(order), threads)
-    first = running_sum(counts)
-    center, neighbor = np.empty(first[-1], dtype=np.int64), np.empty(first[-1], dtype=np.int64)
-    vectors = np.empty((first[-1], 3))
-    written = first, center, neighbor, vectors
-    found = each_block(lambda a, b: cell_lists.write_pairs(*search, a, b, *written), len(order), threads)
-    return Pairs(center, neighbor, vectors, len(order), len(positions), order, first, min(found)[1])
-
-
-def each_block(work: Callable[[int, int], Result], n_centers: int, threads: int) -> list[Result]:
-    """Return work(begin, end) of blocks of centres, which threads share where there are many."""
-    if threads == 1 or n_centers < PARALLEL_CENTERS:
-        return [work(0, n_centers)]
-    size = max(_BLOCK, n_centers // (16 * threads))
-    blocks = [(begin, min(begin + size, n_centers)) for begin in range(0, n_centers, size)]
+def each_block(work: Callable[[int, int], Result], begin: int, end: int, threads: int) -> list[Result]:
+    """Return work(a, b) of blocks a:b of begin:end, which threads share where there are many."""
+    if threads == 1 or end - begin < PARALLEL_CENTERS:
+        return [work(begin, end)]
+    blocks = [(a, min(a + _BLOCK, end)) for a in range(begin, end, _BLOCK)]
     return list(map_chunks(lambda block: work(*block), blocks, threads))
 
 
