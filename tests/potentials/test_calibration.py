@@ -1,5 +1,8 @@
 """Calibration: held-out errors without refits, scale factors of data drawn from the process itself."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -7,19 +10,35 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import castile
 from castile.evaluation.calibrate import calibrate
-from castile.potentials.calibration import KindCalibration, VarianceParts
+from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
 from castile.potentials.calibration_fit import fit_kind
+from castile.potentials.environment import Environment
+from castile.potentials.fit import FitOutcome
 from castile.potentials.held_out import HeldOut, HeldOutLabels
 from castile.potentials.hold_out_calibration import choose_blocks
+from castile.potentials.soap_functionals import full_spectra
+from castile.potentials.soap_term import SoapTerm
 from castile.potentials.training_rows import RowBuilder, trainable_terms
-from castile.structures import as_source
+from castile.structures import LabelledStructure, as_source
 from potentials.examples import copper_set, metal
 
 OPTIONS = {"cutoff": 3.93, "n_max": 4, "l_max": 3, "n_sparse": 16, "threads": 1, "core": False}
 FIXED = {"energy_noise": 0.01, "force_noise": 0.05, "stress_noise": 0.005}
 
 
-def test_held_out_errors_are_those_of_a_fit_without_the_block() -> None:
+def without_points_of(outcome: FitOutcome, block: list[LabelledStructure]) -> FitOutcome:
+    """The fit over the sparse points that no environment of the block is."""
+    pair, soap = outcome.model.terms
+    assert isinstance(soap, SoapTerm)
+    spectra = [full_spectra(soap, Environment.of(s.atoms, soap.cutoff)).features for s in block]
+    distances = np.linalg.norm(soap.sparse_points[:, None] - np.concatenate(spectra)[None], axis=2)
+    points = soap.sparse_points[distances.min(axis=1) > 1e-6]
+    fewer = replace(soap, sparse_points=points, counts=(len(points),), starts=None)
+    weights = (outcome.model.weights[0], np.zeros(len(points)))
+    return replace(outcome, model=replace(outcome.model, terms=(pair, fewer), weights=weights))
+
+
+def test_held_out_errors_are_those_of_a_fit_without_the_block_and_its_sparse_points() -> None:
     data = copper_set(8)
     settings = {"soap": [{"amplitude": 1.0}], "pair": [{"amplitude": 0.1}], "calibrate": False}
     composition = {"Cu": 0.0}
@@ -30,7 +49,8 @@ def test_held_out_errors_are_those_of_a_fit_without_the_block() -> None:
     )
     block = list(as_source(data[:2]))
     labels = HeldOut(builder, outcome.posterior)(block)
-    without = castile.GAP()._take(outcome).refit(data[2:])
+    without = castile.GAP()._take(without_points_of(outcome, block)).refit(data[2:])
+    assert without.fit_report.n_sparse < gap.fit_report.n_sparse
     assert [label.kind for label in labels] == ["energy", "forces", "stress"] * 2
     for structure, (energy, forces, stress) in zip(block, (labels[:3], labels[3:]), strict=True):
         prediction = without.predict(structure.atoms)
@@ -127,17 +147,51 @@ def test_structures_of_the_training_set_are_left_out() -> None:
         calibrate(gap, data[5:8])
 
 
-def test_every_fit_calibrates_itself_and_updates_keep_it() -> None:
+def test_every_fit_calibrates_itself_and_updates_renew_it() -> None:
     data = copper_set(12)
     gap = castile.GAP(**OPTIONS).fit(data)
     calibration = gap.outcome_.calibration
     assert "held-out errors of 12 of 12" in calibration.source
     assert calibration.forces.posterior > 0.0
     assert "calibrated on held-out errors" in gap.predict_with_uncertainty(metal(9)).meaning
-    assert gap.update(copper_set(14)[12:]).outcome_.calibration == calibration
+    after_two = gap.update(copper_set(14)[12:]).outcome_.calibration
+    assert after_two.forces == calibration.forces
+    assert "too few structures came with a later update" in after_two.source
+    assert "castile calibrate MODEL DATA" in after_two.source
     assert len(gap.training_fingerprints) == 14
+    renewed = gap.update(copper_set(22)[14:]).outcome_.calibration
+    assert (renewed.n_structures, renewed.n_updated) == (20, 8)
+    assert renewed.source.endswith("and on held-out errors of 8 structures of updates")
+    assert renewed.forces != calibration.forces
+    again = gap.update(copper_set(30)[22:]).outcome_.calibration
+    assert again.source.endswith("and on held-out errors of 16 structures of updates")
+    assert Calibration.from_header(json.loads(json.dumps(again.to_header()))) == again
     raw = castile.GAP({"calibrate": False}, **OPTIONS).fit(data)
     assert raw.outcome_.calibration.source == "not calibrated"
+
+
+def test_an_update_with_larger_errors_makes_deviations_larger() -> None:
+    gap = castile.GAP({"calibrate": True}, **OPTIONS, **FIXED).fit(copper_set(10))
+    noisy = copper_set(22)[10:]
+    rng = np.random.default_rng(0)
+    for atoms in noisy:
+        atoms.calc.results["forces"] = atoms.get_forces() + rng.normal(0.0, 1.0, (len(atoms), 3))
+    before = gap.predict_with_uncertainty(metal(9), method="exact").forces_std.max()
+    gap.update(noisy)
+    assert gap.predict_with_uncertainty(metal(9), method="exact").forces_std.max() > 2.0 * before
+
+
+def test_stress_labels_in_a_wrong_order_are_told_and_do_not_count() -> None:
+    data = copper_set(12)
+    for atoms in data[4:]:
+        atoms.info["config_type"] = "swapped"
+        atoms.calc.results["stress"] = atoms.get_stress()[[0, 1, 2, 4, 3, 5]]
+    given = {"energy_noise": 0.01, "force_noise": 0.01, "stress_noise": 0.05}
+    calibration = castile.GAP(**OPTIONS, **given).fit(data).uncertainty.calibration
+    (remark,) = calibration.remarks
+    assert "of config_type swapped seem to be in the order xx yy zz xz yz xy" in remark
+    right = castile.GAP(**OPTIONS, **given).fit(copper_set(12)).uncertainty.calibration
+    assert right.remarks == ()
 
 
 def test_similar_structures_leave_together() -> None:

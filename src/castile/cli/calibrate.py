@@ -63,6 +63,8 @@ def calibrate(
             f"castile: warning: {len(result.seen)} structures are in the training set and were left out "
             f"({shown}); structures like them make deviations look better than they are"
         )
+    for text in result.calibration.remarks:
+        remark(f"castile: warning: {text}")
     potential.save(target)
     with counted("evaluating", source.expected_length) as progress:
         evaluation = evaluate_model(potential, source, progress=progress, uncertainty="auto")

@@ -127,7 +127,13 @@ def _run_fit(
     json: Path | None,
     report: Path | None,
 ) -> None:
-    from castile.cli.fit_output import StageBars, nothing_written_if_interrupted, plan_printer, print_fit
+    from castile.cli.fit_output import (
+        StageBars,
+        nothing_written_if_interrupted,
+        plan_printer,
+        print_calibration,
+        print_fit,
+    )
     from castile.cli.output import remark
     from castile.potentials.settings import write_settings
     from castile.structures import StructureSource
@@ -140,6 +146,7 @@ def _run_fit(
     settings = _settings_file(output, config)
     write_settings(settings, model.settings_)
     print_fit(model.fit_report)
+    print_calibration(model)
     remark(f"Model: {output}\nComplete settings: {settings}")
     _test_and_report(model, tested, output, json, report)
 
@@ -171,6 +178,7 @@ def update(
         StageBars,
         check_output,
         nothing_written_if_interrupted,
+        print_calibration,
         print_census,
         print_fit,
     )
@@ -189,6 +197,7 @@ def update(
     potential.save(output)
     print_census(potential.fit_report.census)
     print_fit(potential.fit_report, with_reasons=False)
+    print_calibration(potential)
     remark(f"Model: {output}")
     _test_and_report(potential, tested, output, json, report)
 

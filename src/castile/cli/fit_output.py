@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from castile.evaluation import Evaluation
     from castile.potentials.fit_report import FitReport
+    from castile.potentials.gap import GAP
     from castile.potentials.plan import FitPlan
     from castile.structures import LabelCensus
 
@@ -134,6 +135,16 @@ def print_fit(report: FitReport, *, with_reasons: bool = True) -> None:
         )
     print_table(amplitude_table(report))
     print_table(fit_timing_table(report))
+
+
+def print_calibration(model: GAP) -> None:
+    """Say on stderr what the standard deviations are scaled by, and what its data showed."""
+    from castile.cli.output import remark
+
+    calibration = model.uncertainty.calibration
+    for text in calibration.remarks:
+        remark(f"castile: warning: {text}")
+    remark(f"Standard deviations: {calibration.source}.")
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,7 +105,10 @@ def calibrate(
             "label; give structures that the model has not seen"
         )
     source = f"calibrated on the errors of {n_structures} structures that were not in the training set"
-    calibration = calibration_from(labels, uncertainty.posterior, source, uncertainty.calibration)
+    calibration = replace(
+        calibration_from(labels, uncertainty.posterior, source, uncertainty.calibration),
+        n_structures=n_structures,
+    )
     model.set_calibration(calibration)
     return CalibrationResult(calibration, uncertainty.calibration, n_structures, tuple(seen))
 
@@ -126,5 +129,6 @@ def held_out_labels(uncertainty: UncertaintyModel, structure: LabelledStructure)
         found.append(HeldOutLabels(FORCES, errors[used], variances.forces.chosen(used)))
     if structure.stress is not None and prediction.stress is not None and variances.stress is not None:
         errors = prediction.stress - np.asarray(structure.stress)
-        found.append(HeldOutLabels(STRESS, errors, variances.stress))
+        given = np.asarray(structure.stress)
+        found.append(HeldOutLabels(STRESS, errors, variances.stress, 1.0, structure.config_type, given))
     return found

@@ -205,6 +205,25 @@ def calibration_table(before: Calibration, after: Calibration) -> Table:
     return Table(columns, tuple(rows), "Calibration: before and after", f"{after.source}.")
 
 
+def deviation_source_table(calibration: Calibration) -> Table:
+    """What the standard deviations of a model are scaled by, where that comes from, how to renew it."""
+    rows = [("scaled by", calibration.source)]
+    units = (
+        ("energy", "meV per root atom", 1000.0),
+        ("forces", "eV/Å", 1.0),
+        ("stress", "GPa", GPA_PER_EV_PER_CUBIC_ANGSTROM),
+    )
+    for name, unit, scale in units:
+        kind = getattr(calibration, name)
+        factors = f"posterior {format_number(kind.posterior)}, residual {format_number(kind.residual)}"
+        rows.append((name, f"{factors}, floor {format_number(kind.floor * scale)} {unit}"))
+    rows.append(
+        ("to renew", "castile calibrate MODEL DATA, with labelled structures that the fit has not seen")
+    )
+    rows += [("remark", remark) for remark in calibration.remarks]
+    return Table(("what", "value"), tuple(rows), "Standard deviations")
+
+
 def _worst_table(worst: tuple[StructureError, ...], scale: float, heading: str, title: str) -> Table:
     rows = tuple(
         (entry.name, entry.config_type or ABSENT, format_number(entry.error * scale))

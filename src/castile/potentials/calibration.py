@@ -89,12 +89,21 @@ class Calibration:
         That of energies holds for total and per-atom energies.
     source : str
         In words.
+    n_structures : int
+        Structures whose errors it comes from.
+    n_updated : int
+        Those of them that came with updates.
+    remarks : tuple of str
+        What its data showed that a user should know, such as labels in a wrong order.
     """
 
     energy: KindCalibration = KindCalibration()
     forces: KindCalibration = KindCalibration()
     stress: KindCalibration = KindCalibration()
     source: str = "not calibrated"
+    n_structures: int = 0
+    n_updated: int = 0
+    remarks: tuple[str, ...] = ()
 
     def to_header(self) -> dict[str, Any]:
         """Return the calibration as JSON values."""
@@ -106,7 +115,13 @@ class Calibration:
         if values is None:
             return cls()
         kinds = {kind: KindCalibration(**values[kind]) for kind in ("energy", "forces", "stress")}
-        return cls(source=values["source"], **kinds)
+        return cls(
+            source=values["source"],
+            n_structures=int(values.get("n_structures", 0)),
+            n_updated=int(values.get("n_updated", 0)),
+            remarks=tuple(values.get("remarks", ())),
+            **kinds,
+        )
 
 
 RAW = Calibration()

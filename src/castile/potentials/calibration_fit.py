@@ -29,9 +29,12 @@ def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration |
     there are too few.
 
     The likelihood is that of independent normal errors, with errors beyond five deviations winsorized. All
-    three are then multiplied by (q68 / 0.994)^(2/3) (q95 / 1.960)^(1/3) with the quantiles of
+    three are then multiplied by (q68 / 0.994)^(1/2) (q95 / 1.960)^(1/2) with the quantiles of
     |error| / deviation, so that the intervals of 68 and 95 % cover what they say also for errors that are not
-    normal.
+    normal. The quantile p of n errors is the one of rank (n + 1) p, rounded up: that of one more error is
+    below it with at least this probability.
+
+    Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005), section 2.2 (the rank).
 
     Parameters
     ----------
@@ -78,7 +81,14 @@ def _minimum(cost: object, start: Array) -> Array:
 
 def _quantile_scale(ratios: Array) -> float:
     """Factor that brings the quantiles of |error| / deviation to those of a normal distribution."""
-    q68, q95 = np.quantile(ratios, [0.68, 0.95])
+    ordered = np.sort(ratios)
+    q68, q95 = (_quantile(ordered, p) for p in (0.68, 0.95))
     if len(ratios) < 50:
         q95 = q68 * NORMAL_95 / NORMAL_68
-    return float((q68 / NORMAL_68) ** (2.0 / 3.0) * (q95 / NORMAL_95) ** (1.0 / 3.0))
+    return float(np.sqrt(q68 / NORMAL_68 * q95 / NORMAL_95))
+
+
+def _quantile(ordered: Array, p: float) -> float:
+    """Return the number of rank (n + 1) p, rounded up, of ascending numbers."""
+    rank = int(np.ceil((len(ordered) + 1) * p))
+    return float(ordered[min(rank, len(ordered)) - 1])

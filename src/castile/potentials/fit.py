@@ -16,7 +16,11 @@ from castile.potentials.channel_learning import learned_mixing
 from castile.potentials.composition import fit_composition
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit_report import FitReport
-from castile.potentials.hold_out_calibration import MOST_STRUCTURES, hold_out_calibration
+from castile.potentials.hold_out_calibration import (
+    MOST_STRUCTURES,
+    hold_out_calibration,
+    updated_calibration,
+)
 from castile.potentials.learning import learn
 from castile.potentials.model import PotentialModel
 from castile.potentials.plan import FitPlan, plan_fit
@@ -131,12 +135,18 @@ def _calibrated(
     structures: Iterable[LabelledStructure],
     threads: int | None,
     stages: Stages,
+    is_update: bool = False,
 ) -> FitOutcome:
-    """Calibrate the deviations on training structures that are left out in turn."""
+    """Calibrate the deviations on training structures, or those of an update, that are left out in turn."""
     if not builder.settings.calibrate:
         return outcome
     with stages.stage("calibration", MOST_STRUCTURES) as advance:
-        calibration = hold_out_calibration(builder, outcome.posterior, structures, threads, advance)
+        if is_update:
+            calibration = updated_calibration(
+                outcome.calibration, builder, outcome.posterior, structures, threads, advance
+            )
+        else:
+            calibration = hold_out_calibration(builder, outcome.posterior, structures, threads, advance)
     report = replace(outcome.report, timings=tuple(stages.timings), peak_memory=peak_memory())
     return replace(outcome, calibration=calibration, report=report)
 
@@ -163,9 +173,7 @@ def refit_potential(
     progress: Progress | None,
     packed: tuple[PackedFactor, ...] = (),
 ) -> FitOutcome:
-    """Fit to ``source`` (on top of labels reduced before, whose calibration stays) with the terms of
-    ``outcome``.
-    """
+    """Fit to ``source`` (on top of labels reduced before) with the terms of ``outcome``."""
     stages = Stages(progress)
     with stages.stage("label census"):
         census = take_census(source)
@@ -203,7 +211,8 @@ def refit_potential(
     )
     if packed:
         seen = np.concatenate([outcome.fingerprints, watch.fingerprints])
-        return replace(finished, calibration=outcome.calibration, fingerprints=seen)
+        finished = replace(finished, calibration=outcome.calibration, fingerprints=seen)
+        return _calibrated(finished, builder, source, threads, stages, is_update=True)
     finished = replace(finished, fingerprints=watch.fingerprints)
     return _calibrated(finished, builder, source, threads, stages)
 

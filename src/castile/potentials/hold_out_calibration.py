@@ -1,6 +1,7 @@
 """The calibration that comes with every fit: blocks of similar training structures left out in turn."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,18 +13,17 @@ from castile.potentials.calibration_fit import fit_kind
 from castile.potentials.environment import Environment
 from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOut, HeldOutLabels
 from castile.potentials.soap_term import SoapTerm, element_chunks
+from castile.potentials.stress_order import suspicious_orders
 from castile.potentials.training_rows import RowBuilder
 from castile.regression import Posterior
 from castile.structures.labels import LabelledStructure
 
 LEAST_STRUCTURES = 5
-MOST_STRUCTURES = 60
+MOST_STRUCTURES = 100
 MOST_COMPANIONS = 3
 SAME = 0.02
 """Structures closer than this fraction of the median distance between structures are left out together."""
 FINGERPRINT_SIZE = 48
-FORCES_COUNT_AS = 50.0
-"""Energies that the scale of the forces outweighs in that of the energies."""
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def hold_out_calibration(
 ) -> Calibration:
     """Return the calibration from errors on training structures that are left out block by block.
 
-    Up to 60 structures, chosen at random by the seed of the settings; those that are nearly the same (by the
+    Up to 100 structures, chosen at random by the seed of the settings; those that are nearly the same (by the
     mean of their SOAP vectors; at most three) leave together with each.
 
     Parameters
@@ -72,7 +72,58 @@ def hold_out_calibration(
         f"calibrated on held-out errors of {len(wanted)} of {n_structures} training structures "
         "(similar ones left out together)"
     )
-    return calibration_from(labels, posterior, source, RAW)
+    calibration = calibration_from(labels, posterior, source, RAW)
+    return replace(calibration, n_structures=len(wanted))
+
+
+def updated_calibration(
+    before: Calibration,
+    builder: RowBuilder,
+    posterior: Posterior,
+    structures: Iterable[LabelledStructure],
+    threads: int | None,
+    advance: Callable[[], None] = lambda: None,
+) -> Calibration:
+    """Return the calibration after an update: that of before, and held-out errors on the new structures.
+
+    The old structures are not at hand any more. The variances that both ask for are averaged, each with the
+    number of structures that it comes from. With fewer than five new structures it stays that of before.
+
+    Parameters
+    ----------
+    before : Calibration
+    builder, threads, advance
+        As for :func:`hold_out_calibration`.
+    posterior : Posterior
+        Of old and new labels together.
+    structures : iterable of LabelledStructure
+        Of the update only.
+    """
+    new = hold_out_calibration(builder, posterior, structures, threads, advance)
+    first = before.source.partition(" and on held-out errors of")[0]
+    if new.n_structures == 0:
+        note = "; too few structures came with a later update to renew it (castile calibrate MODEL DATA does)"
+        return replace(before, source=before.source.removesuffix(note) + note)
+    n_updated = before.n_updated + new.n_structures
+    if before.n_structures == 0:
+        return replace(new, n_updated=n_updated)
+    share = new.n_structures / (before.n_structures + new.n_structures)
+    return Calibration(
+        energy=_averaged(before.energy, new.energy, share),
+        forces=_averaged(before.forces, new.forces, share),
+        stress=_averaged(before.stress, new.stress, share),
+        source=f"{first} and on held-out errors of {n_updated} structures of updates",
+        n_structures=before.n_structures + new.n_structures,
+        n_updated=n_updated,
+        remarks=tuple(dict.fromkeys((*before.remarks, *new.remarks))),
+    )
+
+
+def _averaged(old: KindCalibration, new: KindCalibration, share: float) -> KindCalibration:
+    """Mean of the variances of two calibrations; ``share`` is the weight of the new one."""
+    pairs = ((old.posterior, new.posterior), (old.residual, new.residual), (old.floor, new.floor))
+    a, b, c = (float(np.sqrt((1.0 - share) * x**2 + share * y**2)) for x, y in pairs)
+    return KindCalibration(a, b, c)
 
 
 def calibration_from(
@@ -81,34 +132,40 @@ def calibration_from(
     """Return the calibration that held-out labels ask for.
 
     A kind without enough labels takes the scale of the forces (or energies), or stays as in ``otherwise``.
+    Shear stresses in a wrong order are told in the remarks and do not count.
     """
+    remarks, labels = _without_wrong_orders(labels)
     noises = dict(zip(posterior.kinds, posterior.sigmas, strict=True))
     found: dict[str, KindCalibration | None] = {}
     for kind in (ENERGY, FORCES, STRESS):
         mine = [label for label in labels if label.kind == kind]
         spread = [float(np.sqrt(np.mean((label.errors / label.floor_scale) ** 2))) for label in mine]
         found[kind] = fit_kind(mine, noises.get(kind) or float(np.median(spread)) if mine else 1.0)
-    energy, forces = found[ENERGY], found[FORCES]
-    if energy is not None and forces is not None:
-        found[ENERGY] = _pooled(energy, forces, sum(label.kind == ENERGY for label in labels))
     fallback = found[FORCES] or found[ENERGY]
-    kinds = {}
+    kinds: list[KindCalibration] = []
     for kind in (ENERGY, FORCES, STRESS):
         known = found[kind]
         if known is None and fallback is not None:
             known = KindCalibration(fallback.posterior, fallback.residual, 0.0)
-        kinds[kind] = known or getattr(otherwise, kind)
-    return Calibration(source=source if fallback else otherwise.source, **kinds)
+        kinds.append(known or getattr(otherwise, kind))
+    energy, forces, stress = kinds
+    return Calibration(energy, forces, stress, source if fallback else otherwise.source, remarks=remarks)
 
 
-def _pooled(energy: KindCalibration, forces: KindCalibration, n_energies: int) -> KindCalibration:
-    """Pull the scale of energies towards that of forces, as if that were worth 50 energies more.
-
-    Energies and forces are functionals of one posterior, and there are few energies.
-    """
-    share = FORCES_COUNT_AS / (n_energies + FORCES_COUNT_AS)
-    scale = (forces.posterior / energy.posterior) ** share
-    return KindCalibration(energy.posterior * scale, energy.residual * scale, energy.floor * scale)
+def _without_wrong_orders(labels: list[HeldOutLabels]) -> tuple[tuple[str, ...], list[HeldOutLabels]]:
+    """Messages about stress labels in a wrong order, and the labels without those shear components."""
+    stresses = [label for label in labels if label.kind == STRESS and label.given is not None]
+    orders = suspicious_orders(
+        [label.errors + label.given for label in stresses if label.given is not None],
+        [label.given for label in stresses if label.given is not None],
+        [label.config_type for label in stresses],
+    )
+    wrong = {order.config_type for order in orders}
+    kept = [
+        label.chosen(slice(0, 3)) if label.kind == STRESS and label.config_type in wrong else label
+        for label in labels
+    ]
+    return tuple(order.message for order in orders), kept
 
 
 def structure_fingerprints(
@@ -174,4 +231,4 @@ def _pick(structures: Iterable[LabelledStructure], wanted: list[int]) -> list[La
     return chosen
 
 
-__all__ = ["calibration_from", "choose_blocks", "hold_out_calibration"]
+__all__ = ["calibration_from", "choose_blocks", "hold_out_calibration", "updated_calibration"]

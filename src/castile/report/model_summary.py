@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from castile.evaluation.tables import Table, format_number
+from castile.evaluation.tables import Table, deviation_source_table, format_number
 from castile.formats import read_model_file
+from castile.potentials.calibration import Calibration
 from castile.potentials.fit_report import FitReport
 from castile.potentials.gap import load
 from castile.potentials.imported import ImportedModel
@@ -41,6 +42,7 @@ class ModelSummary:
         cutoff: largest cutoff of all terms, Angstrom.
         settings: complete; a fit with them gives the same model.
         report: what the fit did.
+        calibration: what the standard deviations are scaled by.
 
     """
 
@@ -53,6 +55,7 @@ class ModelSummary:
     cutoff: float
     settings: FitSettings
     report: FitReport
+    calibration: Calibration
 
     def tables(self) -> tuple[Table, ...]:
         """Tables for the terminal or a page."""
@@ -62,6 +65,7 @@ class ModelSummary:
             composition_table(self.report),
             noise_table(self.report),
             amplitude_table(self.report),
+            deviation_source_table(self.calibration),
             reasons_table(self.report),
             settings_table(self.settings),
             fit_timing_table(self.report),
@@ -90,6 +94,10 @@ class ModelSummary:
             "cutoff_angstrom": self.cutoff,
             "n_weights": self.report.n_columns,
         }
+        values["calibration"] = self.calibration.source
+        values["n_calibration_structures"] = self.calibration.n_structures
+        values["n_calibration_structures_of_updates"] = self.calibration.n_updated
+        values["calibration_remarks"] = "; ".join(self.calibration.remarks)
         values |= self.report.to_json_dict()
         values |= {f"settings/{key}": value for key, value in settings_values(self.settings)}
         return values
@@ -117,4 +125,5 @@ def summarize_model(path: str | os.PathLike[str]) -> ModelSummary | ImportedSumm
         cutoff=model.fitted_model.cutoff,
         settings=model.settings_,
         report=model.fit_report,
+        calibration=model.uncertainty.calibration,
     )
