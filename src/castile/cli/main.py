@@ -24,6 +24,7 @@ from castile.cli import (
     neb,
     predict,
     quip,
+    screen,
     select,
     simulate,
     split,
@@ -47,6 +48,7 @@ GROUPS = (
     split,
     audit,
     map,
+    screen,
     info,
     quip,
 )
