@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.io import read
 from scipy.integrate import quad
 from scipy.stats import norm, spearmanr
@@ -13,9 +14,10 @@ import castile
 from castile.evaluation.deviation_collector import UncertainPredictor
 from castile.evaluation.deviations import deviation_statistics
 from castile.evaluation.prediction_file import write_predictions
+from castile.evaluation.tables import deviation_table
 from castile.simulation import MolecularDynamicsSettings, run_molecular_dynamics
 from castile.simulation.md_record import read_log
-from potentials.examples import copper_set, metal
+from potentials.examples import copper_set, labelled, metal
 
 _MODEL: list[castile.GAP] = []
 
@@ -81,6 +83,23 @@ def test_evaluation_holds_deviations_against_errors(tmp_path: Path) -> None:
     assert plain.to_json_dict()["force_rmse_ev_per_angstrom"] == pytest.approx(
         numbers["force_rmse_ev_per_angstrom"]
     )
+
+
+def test_shear_stress_in_a_wrong_order_and_fixed_by_symmetry_does_not_count() -> None:
+    gap = castile.GAP(cutoff=3.93, n_max=4, l_max=3, n_sparse=16, threads=1, core=False).fit(copper_set(10))
+    swapped = copper_set(16)[10:]
+    for atoms in swapped:
+        atoms.info["config_type"] = "swapped"
+        atoms.calc.results["stress"] = atoms.get_stress()[[0, 1, 2, 4, 5, 3]]
+    cubic = labelled(bulk("Cu", a=3.7, cubic=True))
+    for method in ("exact", "committee"):
+        found = castile.evaluate(gap, [*copper_set(16)[10:], *swapped, cubic], uncertainty=method).deviations
+        assert found is not None
+        assert found.stress is not None
+        assert found.stress.n == 6 * 6 + 6 * 3 + 3
+        (remark,) = found.remarks
+        assert "of config_type swapped seem to be in the order xx yy zz xz xy yz" in remark
+        assert remark in deviation_table(found).note
 
 
 @pytest.mark.parametrize("suffix", [".xyz", ".traj"])

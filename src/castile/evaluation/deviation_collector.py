@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from castile.evaluation.deviations import DeviationReport, deviation_statistics, rank_correlation
 from castile.evaluation.prediction_stream import PredictedValues
+from castile.potentials.stress_order import suspicious_orders
 from castile.structures import LabelledStructure
 
 COMMITTEE_SAMPLES = 32
@@ -42,6 +43,10 @@ class Deviations(Protocol):
     @property
     def stress_std(self) -> Array | None:
         """(6,), eV/Angstrom^3."""
+
+    @property
+    def stress_fixed(self) -> NDArray[np.bool_] | None:
+        """(6,) components that symmetry makes zero."""
 
     @property
     def forces_fixed(self) -> NDArray[np.bool_]:
@@ -110,11 +115,32 @@ class UncertainPredictor:
         yield from map(UncertainValues, found)
 
 
+@dataclass(frozen=True)
+class _Stress:
+    """Predicted and given stress of a structure, its deviations, and which of them symmetry leaves free."""
+
+    predicted: Array
+    given: Array
+    std: Array
+    free: NDArray[np.bool_]
+    config_type: str
+
+    def pairs(self, without_shear: bool) -> Array:
+        """Return errors and deviations of the components that count, (n, 2)."""
+        used = self.free.copy()
+        used[3:] &= not without_shear
+        return np.column_stack([self.predicted - self.given, self.std])[used]
+
+
 class DeviationCollector:
-    """Errors and deviations of an evaluation; grows by two numbers a label."""
+    """Errors and deviations of an evaluation; grows by two numbers a label.
+
+    Components that symmetry makes zero do not count, nor do shear stresses whose labels are in a wrong order.
+    """
 
     def __init__(self) -> None:
-        self._pairs: dict[str, list[Array]] = {"energy": [], "force": [], "norm": [], "stress": []}
+        self._pairs: dict[str, list[Array]] = {"energy": [], "force": [], "norm": []}
+        self._stresses: list[_Stress] = []
         self._grades: list[Array] = []
         self._meaning = ""
 
@@ -127,8 +153,11 @@ class DeviationCollector:
             error = (prediction.energy - structure.energy) / n_atoms
             self._pairs["energy"].append(np.array([[error, found.energy_std / n_atoms]]))
         if structure.stress is not None and prediction.stress is not None and found.stress_std is not None:
-            errors = prediction.stress - structure.stress
-            self._pairs["stress"].append(np.column_stack([errors, found.stress_std]))
+            free = np.ones(6, dtype=bool) if found.stress_fixed is None else ~found.stress_fixed
+            given = np.asarray(structure.stress)
+            self._stresses.append(
+                _Stress(prediction.stress, given, found.stress_std, free, structure.config_type)
+            )
         if structure.forces is not None:
             used = np.ones(n_atoms, dtype=bool) if structure.force_mask is None else structure.force_mask
             errors = (prediction.forces - structure.forces)[used]
@@ -145,12 +174,20 @@ class DeviationCollector:
             kind: np.concatenate(parts) if parts else np.empty((0, 2)) for kind, parts in self._pairs.items()
         }
         grades, norms = np.concatenate(self._grades), pairs["norm"]
+        orders = suspicious_orders(
+            [stress.predicted for stress in self._stresses],
+            [stress.given for stress in self._stresses],
+            [stress.config_type for stress in self._stresses],
+        )
+        wrong = {order.config_type for order in orders}
+        counted = [stress.pairs(stress.config_type in wrong) for stress in self._stresses]
         return DeviationReport(
             energy=deviation_statistics(*pairs["energy"].T),
             force=deviation_statistics(*pairs["force"].T),
             force_norm_spearman=rank_correlation(norms[:, 1], norms[:, 0]) if len(norms) > 1 else None,
-            stress=deviation_statistics(*pairs["stress"].T),
+            stress=deviation_statistics(*np.concatenate([np.empty((0, 2)), *counted]).T),
             mean_grade=float(grades.mean()),
             max_grade=float(grades.max()),
             meaning=self._meaning,
+            remarks=tuple(order.message for order in orders),
         )

@@ -101,6 +101,7 @@ class DeviationReport:
         mean_grade: mean extrapolation grade of the atoms.
         max_grade: largest extrapolation grade.
         meaning: what the deviations contain, in words.
+        remarks: what the labels showed, such as stresses in a wrong order, whose shear does not count.
 
     """
 
@@ -111,6 +112,7 @@ class DeviationReport:
     mean_grade: float
     max_grade: float
     meaning: str
+    remarks: tuple[str, ...] = ()
 
 
 def report_numbers(report: DeviationReport) -> dict[str, float | int]:

@@ -185,6 +185,8 @@ def deviation_table(report: DeviationReport) -> Table:
     ranks = "" if norm is None else f" Rank correlation of force deviation and error per atom: {norm:.3f}."
     grade = f"{format_number(report.mean_grade)}, largest {format_number(report.max_grade)}"
     note = f"Extrapolation grade of the atoms: mean {grade}.{ranks} Deviations: {report.meaning}."
+    for remark in report.remarks:
+        note += f" Not counted: {remark}."
     return Table(columns, rows, "Standard deviations against errors", note)
 
 

@@ -33,6 +33,11 @@ class VarianceParts:
         return VarianceParts(self.posterior[which], self.residual[which], self.prior[which])
 
     @property
+    def raw_deviations(self) -> Array:
+        """Root of posterior and residual variance together, not calibrated, (n,)."""
+        return np.sqrt(self.posterior + self.residual)
+
+    @property
     def share(self) -> Array:
         """Fraction of the prior variance that the sparse points leave open, between 0 and 1, (n,)."""
         positive = np.where(self.prior > 0.0, self.prior, 1.0)

@@ -119,11 +119,12 @@ class SampledEnergy:
 
 @dataclass(frozen=True)
 class SampledForces:
-    """Calibrated deviations of forces and stress; ``spread`` is that of the members' forces alone."""
+    """Calibrated deviations of forces and stress; ``spread``, ``stress_spread`` are those of the members."""
 
     forces: Array
     stress: Array | None
     spread: Array
+    stress_spread: Array | None
 
 
 def sampled_energies(committee: Committee, response: CommitteeResponse, prior: Array) -> SampledEnergy:
@@ -164,12 +165,27 @@ def sampled_deviations(
     far = kind.posterior**2 * parts.posterior + kind.weight(parts.share) * parts.residual
     growth = np.sqrt(far / np.maximum(near, 1e-300))
     spread = np.sqrt(np.mean([member.forces**2 for member in response.members], axis=0))
-    stress = None
+    stress = stress_spread = None
     if volume is not None:
-        virial = np.sqrt(np.mean([member.virial[VOIGT] ** 2 for member in response.members], axis=0))
-        ratio = calibration.stress.posterior / kind.posterior
-        stress = np.sqrt((virial / volume * ratio * growth.max()) ** 2 + calibration.stress.floor**2)
-    return SampledForces(np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2), stress, spread)
+        virials = np.array([member.virial[VOIGT] for member in response.members])
+        stress_spread = np.sqrt(np.mean(virials**2, axis=0)) / volume
+        factor = _stress_factor(calibration, parts) * growth.max()
+        stress = np.sqrt((stress_spread * factor) ** 2 + calibration.stress.floor**2)
+    forces = np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2)
+    return SampledForces(forces, stress, spread, stress_spread)
+
+
+def _stress_factor(calibration: Calibration, parts: VarianceParts) -> float:
+    """What the spread of members, calibrated for forces, is multiplied by for stress.
+
+    The calibrations of posterior and residual part differ between the two; the share of each is that in the
+    energies of the atoms.
+    """
+    forces, stress = calibration.forces, calibration.stress
+    posterior, residual = float(parts.posterior.sum()), float(parts.residual.sum())
+    of_forces = forces.posterior**2 * posterior + forces.residual**2 * residual
+    of_stress = stress.posterior**2 * posterior + stress.residual**2 * residual
+    return float(np.sqrt(of_stress / max(of_forces, 1e-300)))
 
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])

@@ -54,6 +54,8 @@ class UncertainPrediction:
         What the deviations contain, in words.
     forces_fixed : ndarray of bool, shape (n_atoms, 3)
         Components that symmetry makes zero whatever the model: their errors say nothing about deviations.
+    stress_fixed : ndarray of bool, shape (6,), or None
+        The same for the stress.
     """
 
     prediction: Prediction
@@ -65,6 +67,7 @@ class UncertainPrediction:
     method: str
     meaning: str
     forces_fixed: NDArray[np.bool_]
+    stress_fixed: NDArray[np.bool_] | None = None
 
     @property
     def force_deviation(self) -> float:

@@ -26,8 +26,8 @@ from castile.potentials.soap_term import SoapTerm
 from castile.potentials.training_rows import trainable_terms
 from castile.regression import Posterior
 
-FIXED_BELOW = 1e-5
-"""Raw deviations below this (eV/A) are those of components that symmetry makes zero, and rounding."""
+FIXED_BELOW, FIXED_STRESS_BELOW = 1e-5, 1e-7
+"""Raw deviations below this (eV/A, eV/A^3) are those of components that symmetry makes zero, and rounding."""
 EXACT, COMMITTEE, AUTO = "exact", "committee", "auto"
 METHODS = (COMMITTEE, EXACT, AUTO)
 MOST_EXACT_ATOMS = 64
@@ -149,7 +149,8 @@ class UncertaintyModel:
             np.sqrt(variances.energies.share),
             EXACT,
             self.meaning,
-            _fixed(np.sqrt(variances.forces.posterior + variances.forces.residual)).reshape(-1, 3),
+            _fixed(variances.forces.raw_deviations).reshape(-1, 3),
+            None if variances.stress is None else variances.stress.raw_deviations < FIXED_STRESS_BELOW,
         )
 
     def committee(self, n_samples: int | None = None) -> Committee:
@@ -193,6 +194,7 @@ class UncertaintyModel:
             COMMITTEE,
             self.meaning,
             _fixed(forces.spread),
+            None if forces.stress_spread is None else forces.stress_spread < FIXED_STRESS_BELOW,
         )
 
     def _complete(self, environment: Environment, response: Response, name: str) -> Prediction:
