@@ -163,8 +163,8 @@ class StructureDescriptor(TransformerMixin, BaseEstimator, ABC):
         """
         if not self.describes_atoms:
             raise InputError(
-                f"{self.kind}: describes structures as a whole; a sum over atoms needs one with a row per atom, "
-                "such as 'soap' or 'rdf'"
+                f"{self.kind}: describes structures as a whole; a sum over atoms needs one with a row per "
+                "atom, such as 'soap' or 'rdf'"
             )
         listed = self._listed(structures)
         watch = _Watch()

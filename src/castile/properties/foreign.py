@@ -132,7 +132,8 @@ class ForeignDescriptor(StructureDescriptor):
         values = np.asarray(row.toarray() if hasattr(row, "toarray") else row, dtype=np.float64)
         if values.ndim == 2 and len(values) > 1:
             raise InputError(
-                f"{type(made).__name__} gives {len(values)} rows for one structure; choose its average over atoms"
+                f"{type(made).__name__} gives {len(values)} rows for one structure; choose its average "
+                "over atoms"
             )
         return values.ravel()
 

@@ -60,7 +60,12 @@ def profiled(K: Float64Array, y: Float64Array) -> tuple[float, float, Float64Arr
 
 
 def learn_hyperparameters(
-    kernel: KernelName, near: Float64Array, linear: Float64Array, y: Float64Array, n_steps: int = 40
+    kernel: KernelName,
+    near: Float64Array,
+    linear: Float64Array,
+    y: Float64Array,
+    n_steps: int = 40,
+    start: HyperParameters | None = None,
 ) -> tuple[HyperParameters, float]:
     """Maximize evidence times prior; return the parameters and the log of the product.
 
@@ -75,6 +80,8 @@ def learn_hyperparameters(
         Centred and scaled targets.
     n_steps : int
         Most steps of the search.
+    start : HyperParameters, optional
+        Where the search begins; default: the mean of the prior.
 
     Source: Rasmussen and Williams (2006), section 5.4.1, with the amplitude eliminated.
     """
@@ -107,7 +114,7 @@ def learn_hyperparameters(
 
     found = minimize(
         negative,
-        mean,
+        mean if start is None else np.array([start.theta, start.linear, start.noise]),
         jac=True,
         method="L-BFGS-B",
         bounds=[bounds, _LINEAR_BOUNDS, NOISE_BOUNDS],
@@ -122,7 +129,7 @@ def learn_hyperparameters(
 
 
 def refine_noise(value_at: Callable[[float], float], start: float) -> float:
-    """Return the log noise near ``start`` where ``value_at`` (negative log evidence) and its prior are least."""
+    """Return the log noise near ``start`` with the least ``value_at`` (negative log evidence) and prior."""
 
     def negative(noise: float) -> float:
         """With the prior of the noise."""

@@ -1,4 +1,4 @@
-"""From described structures and targets to a process: kernel and hyper-parameters by evidence, then all data."""
+"""From described structures and targets to a process: kernel and hyper-parameters by evidence."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def learn_process(inputs: Inputs, targets: Float64Array, settings: LearningSetti
     basis = candidates[best][0]
     subset = order[:_SUBSET]
     if len(subset) > len(first):
-        basis = _learn_on(inputs, targets, subset, settings.kernels[best], settings.scaling)[0]
+        basis = _learn_on(
+            inputs, targets, subset, settings.kernels[best], settings.scaling, basis.parameters
+        )[0]
     sparse = settings.solver == "sparse" or (settings.solver == "auto" and len(inputs) > MOST_EXACT)
     if not sparse:
         return condition_exactly(basis, inputs, targets, refine=len(inputs) > len(subset))
@@ -142,14 +144,24 @@ def _basis(
 
 
 def _learn_on(
-    inputs: Inputs, targets: Float64Array, subset: IndexArray, kernel: KernelName, scaling: Scaling
+    inputs: Inputs,
+    targets: Float64Array,
+    subset: IndexArray,
+    kernel: KernelName,
+    scaling: Scaling,
+    start: HyperParameters | None = None,
 ) -> tuple[Basis, float]:
     """Basis with hyper-parameters learned on some structures, and the log evidence times prior."""
     chosen, y = inputs.take(np.sort(subset)), targets[np.sort(subset)]
     basis = _basis(chosen, y, kernel, scaling, per_atom=False)
     rows, linear = basis.scaler(chosen.features), basis.linear(chosen)
     parameters, evidence = learn_hyperparameters(
-        kernel, proximity(kernel, rows, rows), linear @ linear.T, basis.scaled_targets(y, chosen)
+        kernel,
+        proximity(kernel, rows, rows),
+        linear @ linear.T,
+        basis.scaled_targets(y, chosen),
+        40 if start is None else 12,
+        start,
     )
     return _with(basis, parameters), evidence
 
@@ -202,7 +214,7 @@ def _learn_sparsely(
 
     def negative(vector: Float64Array) -> float:
         """Minus the log of evidence times prior."""
-        trial = _with(basis, HyperParameters(*(float(value) for value in vector), 1.0))
+        trial = _with(basis, HyperParameters(float(vector[0]), float(vector[1]), float(vector[2]), 1.0))
         rows = design_rows(trial, points, whitening(trial, points), inputs, scaled)
         (R,) = qr(np.hstack([rows, y[:, None]]), mode="r", check_finite=False)
         R = R[: rows.shape[1] + 1]
@@ -219,4 +231,5 @@ def _learn_sparsely(
         bounds=[bounds, _LINEAR_BOUNDS, NOISE_BOUNDS],
         options={"maxiter": 15, "eps": 1e-3},
     )
-    return _with(basis, HyperParameters(*(float(value) for value in found.x), 1.0)), -float(found.fun)
+    theta, slope, noise = (float(value) for value in found.x)
+    return _with(basis, HyperParameters(theta, slope, noise, 1.0)), -float(found.fun)

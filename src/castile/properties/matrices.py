@@ -1,4 +1,4 @@
-"""Eigenvalues of matrices of all atoms: Coulomb of molecules; sine and Ewald sums of crystals, by DScribe."""
+"""Eigenvalues of matrices of all atoms: Coulomb of molecules; sine and Ewald (by DScribe) of crystals."""
 
 from __future__ import annotations
 
@@ -62,49 +62,45 @@ class CoulombEigenvalues(_Eigenvalues):
         return np.asarray(self._matrix.transform(atoms)[0])
 
 
-class _DScribeEigenvalues(_Eigenvalues):
-    """Eigenvalues of a matrix that DScribe computes."""
+class SineEigenvalues(_Eigenvalues):
+    r"""Eigenvalues of the sine matrix of a crystal, largest magnitude first.
 
-    _class_name: ClassVar[str]
+    .. math:: M_{ij} = Z_i Z_j \Bigl| \sum_k \sin^2(\pi s_k)\, \mathbf b_k \Bigr|^{-1}, \qquad
+              M_{ii} = \tfrac12 Z_i^{2.4}
 
-    def _prepare(self, size: int) -> None:
-        try:
-            from dscribe import descriptors
-        except ImportError as error:
-            raise InputError(
-                f"descriptor {self.kind!r} needs DScribe; install it: pip install 'castile[descriptors]'"
-            ) from error
-        self._maker = getattr(descriptors, self._class_name)(n_atoms_max=size, permutation="eigenspectrum")
-
-    def _values(self, atoms: Atoms) -> Float64Array:
-        if not atoms.pbc.all():
-            raise InputError(
-                f"pbc is {atoms.pbc.tolist()}; the {self.kind} matrix is for crystals: use 'coulomb' for molecules"
-            )
-        return np.asarray(self._create(atoms)).ravel()
-
-    def _create(self, atoms: Atoms) -> Any:
-        return self._maker.create(atoms)
-
-
-class SineEigenvalues(_DScribeEigenvalues):
-    r"""Eigenvalues of the sine matrix of a crystal, from DScribe.
-
-    .. math:: M_{ij} = Z_i Z_j \Bigl| B \sum_k \hat e_k \sin^2(\pi\, \hat e_k B^{-1} (r_i - r_j)) \Bigr|^{-1}
+    with lattice vectors b and fractional coordinates s of r_i - r_j. Written here, since the one of DScribe
+    2.1 does not run with current versions of ASE.
 
     Parameters
     ----------
     n_atoms_max : int, optional
         Number of eigenvalues; the largest structure of the fit by default.
 
-    Source: Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015).
+    Source: Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015), Eqs. 23-24.
     """
 
     kind: ClassVar[str] = "sine"
-    _class_name = "SineMatrix"
+
+    def _prepare(self, size: int) -> None:
+        """Nothing is needed."""
+
+    def _values(self, atoms: Atoms) -> Float64Array:
+        _require_crystal(self.kind, atoms)
+        charges = atoms.numbers.astype(np.float64)
+        cell = np.asarray(atoms.cell[:])
+        fractional = np.linalg.solve(cell.T, atoms.positions.T).T
+        away = np.sin(np.pi * (fractional[:, None] - fractional[None])) ** 2 @ cell
+        distances = np.linalg.norm(away, axis=2)
+        np.fill_diagonal(distances, 1.0)
+        if (distances < 1e-9).any():
+            i, j = np.argwhere(distances < 1e-9)[0]
+            raise InputError(f"atoms {i} and {j} lie on top of each other; remove one of them")
+        matrix = np.outer(charges, charges) / distances
+        np.fill_diagonal(matrix, 0.5 * charges**2.4)
+        return _padded(np.linalg.eigvalsh(matrix), self._size)
 
 
-class EwaldEigenvalues(_DScribeEigenvalues):
+class EwaldEigenvalues(_Eigenvalues):
     """Eigenvalues of the matrix of Ewald sums of a crystal, from DScribe.
 
     Parameters
@@ -118,11 +114,36 @@ class EwaldEigenvalues(_DScribeEigenvalues):
     """
 
     kind: ClassVar[str] = "ewald"
-    _class_name = "EwaldSumMatrix"
 
     def __init__(self, n_atoms_max: int | None = None, accuracy: float = 1e-3) -> None:
         super().__init__(n_atoms_max)
         self.accuracy = accuracy
 
-    def _create(self, atoms: Atoms) -> Any:
-        return self._maker.create(atoms, accuracy=self.accuracy)
+    def _prepare(self, size: int) -> None:
+        try:
+            from dscribe.descriptors import EwaldSumMatrix
+        except ImportError as error:
+            raise InputError(
+                "descriptor 'ewald' needs DScribe; install it: pip install 'castile[descriptors]'"
+            ) from error
+        if not 0.0 < self.accuracy < 1.0:
+            raise InputError(f"accuracy = {self.accuracy}: give a number between 0 and 1, such as 1e-3")
+        self._maker = EwaldSumMatrix(n_atoms_max=size, permutation="eigenspectrum")
+
+    def _values(self, atoms: Atoms) -> Float64Array:
+        _require_crystal(self.kind, atoms)
+        return np.asarray(self._maker.create(atoms, accuracy=self.accuracy)).ravel()
+
+
+def _require_crystal(kind: str, atoms: Atoms) -> None:
+    if not atoms.pbc.all():
+        raise InputError(
+            f"pbc is {atoms.pbc.tolist()}; the {kind} matrix is for crystals: use 'coulomb' for molecules"
+        )
+
+
+def _padded(eigenvalues: Float64Array, size: int) -> Float64Array:
+    """Eigenvalues in falling order of magnitude, with zeros behind."""
+    values = np.zeros(size)
+    values[: len(eigenvalues)] = eigenvalues[np.argsort(-np.abs(eigenvalues), kind="stable")]
+    return values

@@ -59,8 +59,8 @@ class PropertyModel:
         \operatorname{cov}(f_A, f_B) = a^2 \bigl[\kappa(\mathbf x_A, \mathbf x_B)
             + r^2\, \mathbf c_A \cdot \mathbf c_B\bigr]
 
-    with features x, mole fractions c (and a constant), and a radial or dot-product kernel; length or exponent,
-    r, a and the noise are learned by the evidence. For targets that are sums over atoms ("atoms")
+    with features x, mole fractions c (and a constant), and a radial or dot-product kernel; length or
+    exponent, r, a and the noise are learned by the evidence. For targets that are sums over atoms ("atoms")
     :math:`\kappa = \sum_{i \in A} \sum_{j \in B} \kappa(\mathbf x_i, \mathbf x_j)` and c counts atoms.
 
     Parameters
@@ -84,8 +84,8 @@ class PropertyModel:
     process_ : Process
     summary_ : TrainingSummary
 
-    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), chapters 2 and 5; Bartok et
-    al., Phys. Rev. Lett. 104, 136403 (2010), for sums over atoms.
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), chapters 2 and 5; Bartok
+    et al., Phys. Rev. Lett. 104, 136403 (2010), for sums over atoms.
     """
 
     def __init__(

@@ -65,14 +65,14 @@ def load_property_model(
     header, arrays = content.header, dict(content.arrays)
     if header.get("kind") != KIND:
         raise ModelFileError(
-            f"{os.fspath(path)}: holds a {header.get('kind')!r}, not a model of a property; use the command made "
-            "for it"
+            f"{os.fspath(path)}: holds a {header.get('kind')!r}, not a model of a property; use the command "
+            "made for it"
         )
     try:
         made = _restored(path, header["descriptor"], descriptor)
         model = PropertyModel(
-            made, scope=header["scope"], kernel=header["kernel"], target=header["target"], unit=header["unit"],
-            solver=header["solver"], n_sparse=header["n_sparse"], seed=header["seed"],
+            made, scope=header["scope"], kernel=header["kernel"], target=header["target"],
+            unit=header["unit"], solver=header["solver"], n_sparse=header["n_sparse"], seed=header["seed"],
         )  # fmt: skip
         summary = header["summary"]
         model._adopt(_read_process(header["process"], arrays), summary["n_structures"], summary["fit_cpu_s"])
@@ -100,8 +100,8 @@ def _restored(
     if header["kind"] == ForeignDescriptor.kind:
         if given is None:
             raise ModelFileError(
-                f"{os.fspath(path)}: was made with the descriptor {header['name']}, which is not Castile's; hand it "
-                "over: PropertyModel.load(path, descriptor=...), or --descriptor on the command line"
+                f"{os.fspath(path)}: was made with the descriptor {header['name']}, which is not Castile's; "
+                "hand it over: PropertyModel.load(path, descriptor=...), or --descriptor on the command line"
             )
         return given.settle(seen)
     return make_descriptor(header["kind"], header["options"]).settle(seen)
@@ -180,8 +180,8 @@ def _verify(path: str | os.PathLike[str], model: PropertyModel, arrays: Arrays) 
         mean, deviation = model.predict(model.references_)
     except (CastileError, ValueError) as error:
         raise ModelFileError(
-            f"{os.fspath(path)}: the stored reference structures cannot be predicted ({error}); is the descriptor "
-            "the one of the fit?"
+            f"{os.fspath(path)}: the stored reference structures cannot be predicted ({error}); is the "
+            "descriptor the one of the fit?"
         ) from error
     allowed = _TOLERANCE * model.process_.basis.spread * max(1, max(len(a) for a in model.references_))
     off = max(
@@ -190,6 +190,6 @@ def _verify(path: str | os.PathLike[str], model: PropertyModel, arrays: Arrays) 
     )
     if not off <= allowed:
         raise ModelFileError(
-            f"{os.fspath(path)}: reference structures are predicted {off:.3g} {model.unit} off what was written; do "
-            "not use this model with this version of Castile, or hand over the descriptor of the fit"
+            f"{os.fspath(path)}: reference structures are predicted {off:.3g} {model.unit} off what was "
+            "written; do not use it with this version of Castile, or hand over the descriptor of the fit"
         )

@@ -76,7 +76,8 @@ def parse_descriptor(text: str) -> StructureDescriptor:
         options = json.loads(rest) if rest.lstrip().startswith("{") else _assignments(rest)
     except ValueError as error:
         raise InputError(
-            f'descriptor {text!r}: {error}; write for example soap={{"n_max": 6, "l_max": 4}} or soap=n_max=6,l_max=4'
+            f"descriptor {text!r}: {error}; write soap=n_max=6,l_max=4 or JSON: "
+            'soap={"n_max": 6, "l_max": 4}'
         ) from error
     return make_descriptor(kind.strip(), options)
 

@@ -1,0 +1,201 @@
+"""``castile compare``: whether the dear descriptor, or the large potential, is worth it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from castile.cli.options import DataFiles, JsonFile
+
+if TYPE_CHECKING:
+    from castile.structures import StructureSource
+
+QUICK_LABELS, QUICK_SEEDS = 400, 2
+TRAINING_SHARE = 0.75
+
+
+class Metric(StrEnum):
+    """How errors are averaged."""
+
+    mae = "mae"
+    rmse = "rmse"
+
+
+def compare(
+    data: DataFiles,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Info key to learn; energy: the label, per atom (default: energy)."),
+    ] = None,
+    label_cost: Annotated[
+        str, typer.Option(metavar="TIME", help="Processor time of one label: 3600s, 20min, 1h, 2d.")
+    ] = "1h",
+    error: Annotated[
+        float | None,
+        typer.Option(help="Wanted error, in the unit of the target (default: the best measured)."),
+    ] = None,
+    candidates: Annotated[int, typer.Option(min=0, help="Structures that are to be screened.")] = 100_000,
+    unit: Annotated[str, typer.Option(help="Unit of the target, for tables (energy: eV/atom).")] = "",
+    descriptor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--descriptor",
+            metavar="NAME[=OPTIONS]",
+            help="Compare this one; repeat. soap, rdf, soap=n_max=6,l_max=4, or module:Class={JSON} of an "
+            "installed package (its code is run). Default: a range that suits the data.",
+        ),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="The target is a sum over atoms, such as a total energy.")
+    ] = False,
+    metric: Annotated[Metric, typer.Option(help="Mean absolute or root mean square error.")] = Metric.mae,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Test sets of each kind (default: 3).")] = None,
+    max_labels: Annotated[
+        int | None, typer.Option(min=100, help="Largest training set (default: 1600).")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"Few descriptors, {QUICK_SEEDS} seeds, {QUICK_LABELS} labels.")
+    ] = False,
+    potential: Annotated[
+        bool,
+        typer.Option("--potential", help="Compare terms and sizes of GAPs on energies and forces instead."),
+    ] = False,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep points as they are computed; go on from those there (default: named after DATA).",
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="HTML page with figures.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Errors, costs and total budgets of descriptors on DATA, and which one to use."""
+    from castile.structures import StructureSource
+
+    source = StructureSource(data)
+    chosen_points = points or _points_file(source, target, potential, local)
+    for path in (chosen_points, report, json):
+        if path is not None:
+            source.refuse_as_output(path)
+    n_seeds = seeds or (QUICK_SEEDS if quick else 3)
+    if potential:
+        _compare_potentials(source, n_seeds if seeds else 1, max_labels, quick, chosen_points, report, json)
+        return
+    key = target or "energy"
+    largest = max_labels or (QUICK_LABELS if quick else 1600)
+    _compare_descriptors(
+        source, key, unit or _unit(key, local), label_cost, error, candidates, descriptor, local,
+        metric.value,
+        n_seeds, largest, quick, chosen_points, report, json,
+    )  # fmt: skip
+
+
+def _compare_descriptors(
+    source: StructureSource,
+    key: str,
+    unit: str,
+    label_cost: str,
+    error: float | None,
+    candidates: int,
+    names: list[str] | None,
+    local: bool,
+    metric: Any,
+    n_seeds: int,
+    largest: int,
+    quick: bool,
+    points: Path,
+    report: Path | None,
+    json: Path | None,
+) -> None:
+    from castile.cli.output import counted, print_table, remark, step_progress, write_json
+    from castile.comparison import (
+        ComparisonSettings,
+        compare,
+        comparison_data,
+        default_descriptors,
+        named_descriptors,
+        recommendation,
+    )
+    from castile.comparison.budget import parse_duration
+    from castile.comparison.words import budget_table, cost_table, curve_table
+    from castile.splits.dataset import read_dataset
+
+    scope: Any = "atoms" if local else "structure"
+    settings = ComparisonSettings(
+        parse_duration(label_cost), error, candidates, metric, scope, n_seeds, largest
+    )
+    chosen = None if not names else named_descriptors(names)
+    with counted("reading", source.expected_length) as progress:
+        dataset = read_dataset(source, [key], progress)
+    prepared = comparison_data(dataset, key, unit, scope=scope, most=round(largest / TRAINING_SHARE))
+    if len(prepared) < prepared.n_read:
+        remark(
+            f"Comparing on {len(prepared):,} of {prepared.n_read:,} structures, drawn at random: enough for "
+            f"{largest:,} labels and a test set; --max-labels takes more."
+        )
+    chosen = chosen or default_descriptors(prepared.structures, scope=scope, quick=quick)
+    with step_progress() as steps:
+        found = compare(prepared, chosen, settings, points=points, progress=steps)
+    for split in dict.fromkeys(part.split for part in found.descriptors[0].splits):
+        print_table(curve_table(found, split))
+    print_table(cost_table(found))
+    print_table(budget_table(found))
+    for sentence in recommendation(found):
+        typer.echo(sentence)
+    if json is not None:
+        write_json(json, found.numbers())
+    if report is not None:
+        from castile.report.compare_page import write_comparison_report
+
+        remark(f"Report: {write_comparison_report(report, found, source.files)}")
+
+
+def _compare_potentials(
+    source: StructureSource,
+    n_seeds: int,
+    max_labels: int | None,
+    quick: bool,
+    points: Path,
+    report: Path | None,
+    json: Path | None,
+) -> None:
+    from castile.cli.output import print_table, remark, step_progress, write_json
+    from castile.comparison.potential_words import potential_sentences, potential_table
+    from castile.comparison.potentials import compare_potentials, default_variants
+
+    with step_progress() as steps:
+        found = compare_potentials(
+            source, default_variants(quick=quick), n_seeds=n_seeds, max_labels=max_labels, points=points,
+            progress=steps,
+        )  # fmt: skip
+    print_table(potential_table(found))
+    for sentence in potential_sentences(found):
+        typer.echo(sentence)
+    if json is not None:
+        write_json(json, found.numbers())
+    if report is not None:
+        from castile.report.compare_page import write_potential_report
+
+        remark(f"Report: {write_potential_report(report, found, source.files)}")
+
+
+def _points_file(source: StructureSource, target: str | None, potential: bool, local: bool) -> Path:
+    """Name of the file of points in the working folder."""
+    stem = Path(source.files[0]).name.split(".")[0] if source.files else "structures"
+    what = "potential" if potential else (target or "energy") + ("-local" if local else "")
+    return Path(f"{stem}-{what}.compare.jsonl")
+
+
+def _unit(key: str, local: bool) -> str:
+    if key == "energy":
+        return "eV" if local else "eV/atom"
+    return ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(no_args_is_help=True)(compare)
