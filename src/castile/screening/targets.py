@@ -125,7 +125,7 @@ class PropertyTarget(Target):
         process = self.model.process_
         if not isinstance(process, ExactProcess):
             return np.empty(0)
-        scaled = process.lower @ (process.lower.T @ process.weights)
+        scaled = np.round(process.lower @ (process.lower.T @ process.weights), 9)
         return np.asarray(process.basis.offset + process.basis.spread * scaled)
 
 
