@@ -13,7 +13,6 @@ from castile.comparison.potential_words import potential_sentences, potential_ta
 from castile.comparison.potentials import PotentialComparison
 from castile.comparison.result import Comparison, DescriptorResult
 from castile.comparison.words import budget_table, cost_table, curve_table, recommendation, with_unit
-from castile.evaluation.tables import format_number
 from castile.report import style
 from castile.report.figures import Figure, draw
 from castile.report.page import Paragraph, Section, Tile, write_html_report
@@ -43,8 +42,8 @@ def write_comparison_report(
         Section(
             "Learning curves",
             (learning_figure(comparison), *(curve_table(comparison, split) for split in splits)),
-            "Bands on the lines: smallest and largest error of the seeds. Thin lines: power law with drifting "
-            "exponent, beyond the data with its interval.",
+            "Bars: smallest and largest error of the seeds. Lines: power law with drifting exponent, beyond "
+            "the data with its interval.",
         ),
         Section("Cost", (pareto_figure(comparison), cost_table(comparison))),
         Section("Budget", (budget_figure(comparison),)),
@@ -64,9 +63,7 @@ def write_potential_report(
     """Write the page of a comparison of potentials and return its path."""
     words = tuple(Paragraph(text) for text in potential_sentences(comparison))
     table = potential_table(comparison)
-    sections = [
-        Section("Error against cost", (*words, potential_figure(comparison), table))
-    ]
+    sections = [Section("Error against cost", (*words, potential_figure(comparison), table))]
     names = ", ".join(Path(f).name for f in files)
     return write_html_report(path, sections, title="Terms and sizes of a potential", subtitle=names)
 
@@ -199,8 +196,7 @@ def potential_figure(comparison: PotentialComparison) -> Figure:
         axes.margins(x=0.3)
 
     first = comparison.points[0]
-    caption = f"{format_number(first.n_train)} training structures, {comparison.split} test set; circles: the "
-        "Pareto front."
+    caption = f"{first.n_train} training structures, {comparison.split} test set; circles: the Pareto front."
     return Figure(draw(paint, 8.6, 3.8, "potentials"), caption, wide=True)
 
 
