@@ -50,30 +50,33 @@ class _BlasLimits:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._controller = ThreadpoolController()
+        self._libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
         self._active: list[int] = []
-        self._original: Any = None
+        self._original: list[int] = []
 
     def enter(self, threads: int) -> None:
         with self._lock:
             smallest = min(self._active, default=None)
             self._active.append(threads)
             if smallest is None:
-                self._original = self._limit(threads)
+                self._original = [library.get_num_threads() for library in self._libraries]
+                self._limit(threads, self._original)
             elif threads < smallest:
-                self._limit(threads)
+                self._limit(threads, [smallest] * len(self._original))
 
     def leave(self, threads: int) -> None:
         with self._lock:
             self._active.remove(threads)
-            if not self._active:
-                self._original.restore_original_limits()
-            elif min(self._active) > threads:
-                self._original.restore_original_limits()
-                self._limit(min(self._active))
+            smallest = min(self._active, default=None)
+            if smallest is None or smallest > threads:
+                self._limit(smallest, [threads] * len(self._original))
 
-    def _limit(self, threads: int) -> Any:
-        return self._controller.limit(limits=threads, user_api="blas")
+    def _limit(self, threads: int | None, now: list[int]) -> None:
+        """Let each library have at most ``threads``, None for what it had; ``now`` bounds what they have."""
+        for library, original, current in zip(self._libraries, self._original, now, strict=True):
+            wanted = original if threads is None else min(threads, original)
+            if wanted != min(current, original):
+                library.set_num_threads(wanted)
 
 
 @cache

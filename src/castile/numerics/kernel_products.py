@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from castile.numerics.simd import WIDE_BYTES, lane_sum, multiply_add, store, wide_fill, wide_load, wide_splat
+from castile.numerics.simd import WIDE_BYTES, multiply_add, store, wide_fill, wide_load, wide_splat
+from castile.numerics.simd_sums import store_sums
 
 ROWS = 4  # of the register blocks
 _BLOCK = 64
@@ -175,17 +176,10 @@ def _multiply(rows, points, begin, end, width, n_rows, dots):
                 a30, a31 = multiply_add(v, b0, a30), multiply_add(v, b1, a31)
                 a32, a33 = multiply_add(v, b2, a32), multiply_add(v, b3, a33)
             d = row * _BLOCK + s - begin
-            dots[d], dots[d + 1] = lane_sum(a00), lane_sum(a01)
-            dots[d + 2], dots[d + 3] = lane_sum(a02), lane_sum(a03)
-            d += _BLOCK
-            dots[d], dots[d + 1] = lane_sum(a10), lane_sum(a11)
-            dots[d + 2], dots[d + 3] = lane_sum(a12), lane_sum(a13)
-            d += _BLOCK
-            dots[d], dots[d + 1] = lane_sum(a20), lane_sum(a21)
-            dots[d + 2], dots[d + 3] = lane_sum(a22), lane_sum(a23)
-            d += _BLOCK
-            dots[d], dots[d + 1] = lane_sum(a30), lane_sum(a31)
-            dots[d + 2], dots[d + 3] = lane_sum(a32), lane_sum(a33)
+            store_sums(dots, d, a00, a01, a02, a03)
+            store_sums(dots, d + _BLOCK, a10, a11, a12, a13)
+            store_sums(dots, d + 2 * _BLOCK, a20, a21, a22, a23)
+            store_sums(dots, d + 3 * _BLOCK, a30, a31, a32, a33)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -98,7 +98,8 @@ class PotentialModel:
         return Prediction(energy, response.energies, response.forces, stress)
 
     def _check_elements(self, atoms: Atoms, name: str) -> None:
-        unknown = sorted(set(np.unique(atoms.numbers).tolist()) - set(self.elements))
+        numbers = atoms.numbers if len(atoms) < 1000 else np.unique(atoms.numbers)
+        unknown = sorted(set(numbers.tolist()) - set(self.elements))
         if unknown:
             known = ", ".join(chemical_symbols[z] for z in self.elements)
             symbols = ", ".join(chemical_symbols[z] for z in unknown)
