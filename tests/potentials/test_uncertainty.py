@@ -14,8 +14,10 @@ from castile.errors import InputError
 from castile.potentials.calibration import RAW, Calibration, KindCalibration
 from castile.potentials.environment import Environment
 from castile.potentials.exact_variance import exact_variances, prior_of, term_columns
+from castile.potentials.open_variance import JITTER, open_variance
+from castile.potentials.quip_soap_term import QuipSoapTerm
 from castile.potentials.training_rows import trainable_terms
-from castile.regression import fit_exact
+from castile.regression import PriorBlock, factor_prior, fit_exact
 from potentials.examples import alloy_set, copper_set, metal, structures
 from potentials.test_dense_oracle import (
     AMPLITUDE,
@@ -340,4 +342,62 @@ def test_an_imported_potential_has_its_prior_and_says_so(shared_data: Path) -> N
     assert "no error bar" in known.meaning
     assert not gap.has_uncertainty
     with pytest.raises(InputError, match="imported from QUIP"):
-        gap.predict_with_uncertainty(rock_salt)
+        gap.energy_covariance([rock_salt])
+    rock_salt.calc = gap.calculator(uncertainty=True)
+    rock_salt.rattle(0.05, seed=0)
+    rock_salt.get_forces()
+    results = rock_salt.calc.results
+    assert results["energies_std"] == pytest.approx(
+        gap.predict_with_energy_deviations(rock_salt).energies_std
+    )
+    assert results["forces_std"].shape == (8, 3)
+    assert results["stress_std"].shape == (6,)
+    far = gap.predict_with_uncertainty(strange)
+    assert far.stress_std is None
+    assert far.force_deviation > 5.0 * np.sqrt((results["forces_std"] ** 2).sum(axis=1)).max()
+
+
+def open_difference_variance(term: QuipSoapTerm, plus: Atoms, minus: Atoms) -> float:
+    """Variance of the difference of two total energies that the sparse points leave open."""
+    view = term.restricted(plus.numbers)
+    features, signs = [], []
+    for sign, atoms in ((1.0, plus), (-1.0, minus)):
+        environment = Environment.of(atoms, term.cutoff)
+        classes = view._class_of[atoms.numbers]
+        order = np.argsort(classes, kind="stable")
+        ordered = view.engine.sort(environment.pairs, view._channel_of[atoms.numbers], classes[order], order)
+        first = int(np.count_nonzero(classes < 0))
+        features.append(view.engine.chunk(ordered, first, len(atoms)).features)
+        signs += [sign] * (len(atoms) - first)
+
+    def kernel(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return term.delta**2 * np.maximum(p @ q.T + term.sigma0**2, 0.0) ** term.zeta
+
+    p, s = np.concatenate(features), np.array(signs)
+    among = kernel(view.sparse_points, view.sparse_points)
+    lower = factor_prior(PriorBlock("all", slice(0, len(among)), among), JITTER).lower
+    half = np.linalg.solve(lower, kernel(view.sparse_points, p) @ s)
+    return float(s @ kernel(p, p) @ s - half @ half)
+
+
+def test_forces_and_stress_of_an_imported_prior_are_differences_of_its_energies(shared_data: Path) -> None:
+    folder = shared_data / "gap_models" / "gap_autoplex_LiCl_2b_soap"
+    gap = castile.import_gap(next(folder.glob("*.xml")))
+    term = next(term for term in gap.fitted_model.terms if isinstance(term, QuipSoapTerm))
+    atoms = bulk("LiCl", "rocksalt", a=5.1)
+    atoms.rattle(0.1, seed=1)
+    found = open_variance(term, Environment.of(atoms, term.cutoff), with_forces=True)
+    step = 2e-3
+    moved = [atoms.copy(), atoms.copy()]
+    for sign, other in zip((1.0, -1.0), moved, strict=True):
+        other.positions[1, 2] += sign * step
+    expected = open_difference_variance(term, *moved) / (2.0 * step) ** 2
+    assert found.forces[1, 2] == pytest.approx(expected, rel=1e-2)
+    assert found.forces[1, 2] < found.forces_prior[1, 2]
+    strained = [atoms.copy(), atoms.copy()]
+    for sign, other in zip((1.0, -1.0), strained, strict=True):
+        strain = np.eye(3)
+        strain[1, 2] = strain[2, 1] = 0.5 * sign * step
+        other.set_cell(atoms.cell @ strain, scale_atoms=True)
+    expected = open_difference_variance(term, *strained) / (2.0 * step) ** 2
+    assert found.virial[3] == pytest.approx(expected, rel=1e-2)

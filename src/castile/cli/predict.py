@@ -69,7 +69,7 @@ def predict(
     source = StructureSource(data, keys)
     predictor: Predictor = potential
     if uncertainty is not Deviations.none:
-        _ = potential.uncertainty  # refuses models without
+        _ = potential.deviation_source  # refuses models without
         predictor = UncertainPredictor(potential, uncertainty.value)
     start = perf_counter()
     with counted("predicting", source.expected_length) as progress:

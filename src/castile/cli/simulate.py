@@ -69,7 +69,7 @@ def force_deviations_from(model: str | Path) -> Callable[[Atoms], NDArray[np.flo
     import castile
 
     potential = castile.load(model)
-    _ = potential.uncertainty  # refuses models without
+    _ = potential.deviation_source  # refuses models without
 
     def deviations(atoms: Atoms) -> NDArray[np.float64]:
         """Standard deviations of the forces, (n_atoms, 3), eV/A."""

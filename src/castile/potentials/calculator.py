@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from castile.potentials.imported_uncertainty import ImportedUncertainty
 from castile.potentials.model import PotentialModel
 from castile.potentials.prediction import Prediction, UncertainPrediction
 from castile.potentials.uncertainty import UncertaintyModel
@@ -23,7 +24,7 @@ class CastileCalculator(Calculator):
     model : PotentialModel
     threads : int, optional
         Default: ``CASTILE_NUM_THREADS`` or all cores.
-    uncertainty : UncertaintyModel, optional
+    uncertainty : UncertaintyModel or ImportedUncertainty, optional
     method : "committee", "exact" or "auto"
         Of the deviations.
     n_samples : int, optional
@@ -42,7 +43,7 @@ class CastileCalculator(Calculator):
         self,
         model: PotentialModel,
         threads: int | None = None,
-        uncertainty: UncertaintyModel | None = None,
+        uncertainty: UncertaintyModel | ImportedUncertainty | None = None,
         method: str = "committee",
         n_samples: int | None = None,
     ) -> None:

@@ -326,7 +326,7 @@ class GAP(UncertaintyMethods, Parameters):
         """
         if not uncertainty:
             return CastileCalculator(self.fitted_model, self.threads)
-        return CastileCalculator(self.fitted_model, self.threads, self.uncertainty, method, n_samples)
+        return CastileCalculator(self.fitted_model, self.threads, self.deviation_source, method, n_samples)
 
     @property
     def uncertainty(self) -> UncertaintyModel:
@@ -335,12 +335,17 @@ class GAP(UncertaintyMethods, Parameters):
         calibration = getattr(self._content(), "calibration", None)
         if known is None or known.model is not self.fitted_model or known.calibration is not calibration:
             outcome = self._outcome(
-                "a standard deviation of forces (predict_with_energy_deviations gives what the prior leaves "
-                "open)"
+                "a posterior distribution (predict_with_uncertainty gives what the prior leaves open)"
             )
             known = UncertaintyModel(outcome.model, outcome.posterior, outcome.calibration)
             self._uncertainty = known
         return known
+
+    @property
+    def deviation_source(self) -> UncertaintyModel | ImportedUncertainty:
+        """What deviations of predictions come from; for an imported model the prior that is left open."""
+        content = self._content()
+        return ImportedUncertainty(content.model) if isinstance(content, ImportedModel) else self.uncertainty
 
     def predict_with_energy_deviations(self, atoms: Atoms) -> EnergyDeviations:
         """Return a prediction with standard deviations of total and per-atom energies.
@@ -348,10 +353,7 @@ class GAP(UncertaintyMethods, Parameters):
         It costs at most as much again as :meth:`predict`. For an imported model they are the prior variance
         that its sparse points leave open, as ``meaning`` says.
         """
-        content = self._content()
-        if isinstance(content, ImportedModel):
-            return ImportedUncertainty(content.model).energy_deviations(atoms, self.threads)
-        return super().predict_with_energy_deviations(atoms)
+        return self.deviation_source.energy_deviations(atoms, self.threads)
 
     @property
     def training_fingerprints(self) -> NDArray[np.uint8]:

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
-from castile.descriptors.soap_engine import CHUNK
 from castile.errors import InputError
-from castile.potentials.environment import Environment
+from castile.execution.threads import limit_blas
 from castile.potentials.model import PotentialModel, _environment
-from castile.potentials.prediction import EnergyDeviations
+from castile.potentials.open_variance import JITTER, OpenVariance, open_variance
+from castile.potentials.prediction import EnergyDeviations, UncertainPrediction
 from castile.potentials.quip_soap_term import QuipSoapTerm
-from castile.regression import PriorBlock, factor_prior
 
-JITTER = 1e-9
+FIXED_BELOW = 1e-5
+"""Deviations of the prior below this (eV/A) are those of components that symmetry makes zero."""
 
 Array = NDArray[np.float64]
 
@@ -52,7 +51,9 @@ class ImportedUncertainty:
             "ones and is no error bar"
         )
 
-    def energy_deviations(self, atoms: Atoms, threads: int | None = None) -> EnergyDeviations:
+    def energy_deviations(
+        self, atoms: Atoms, threads: int | None = None, name: str = "structure"
+    ) -> EnergyDeviations:
         """Return a prediction with the deviations of total and per-atom energies.
 
         Raises
@@ -60,66 +61,60 @@ class ImportedUncertainty:
         InputError
             If the potential has no SOAP term.
         """
+        prediction = self.model.predict(atoms, threads, name)
+        found = self._open(atoms, name, with_forces=False)
+        total = _deviations(np.array([found.total]), np.array([found.total_prior]))
+        energies = _deviations(found.energies, found.energies_prior)
+        return EnergyDeviations(prediction, float(total[0]), energies, found.grades, self.meaning)
+
+    def predict(
+        self,
+        atoms: Atoms,
+        method: str = "exact",
+        threads: int | None = None,
+        name: str = "structure",
+        n_samples: int | None = None,
+    ) -> UncertainPrediction:
+        """Return a prediction with the deviations of energies, forces and stress.
+
+        They are exact whatever ``method`` and ``n_samples`` say, since there is no posterior to draw from.
+
+        Raises
+        ------
+        InputError
+            As above, and if the structure is too large for this.
+        """
+        prediction = self.model.predict(atoms, threads, name)
+        found = self._open(atoms, name, with_forces=True)
+        total = _deviations(np.array([found.total]), np.array([found.total_prior]))
+        stress = None
+        if prediction.stress is not None:
+            stress = _deviations(found.virial, found.virial_prior) / atoms.get_volume()
+        return UncertainPrediction(
+            prediction,
+            float(total[0]),
+            _deviations(found.energies, found.energies_prior),
+            _deviations(found.forces, found.forces_prior),
+            stress,
+            found.grades,
+            "exact",
+            self.meaning,
+            np.sqrt(found.forces_prior) < FIXED_BELOW,
+        )
+
+    def _open(self, atoms: Atoms, name: str, with_forces: bool) -> OpenVariance:
         if not self.terms:
             raise InputError(
                 "the imported potential has no SOAP term, whose sparse points tell what is known"
             )
-        prediction = self.model.predict(atoms, threads)
-        environment = _environment(atoms, self.model.cutoff, "structure")
-        left, prior, total = np.zeros(len(atoms)), np.zeros(len(atoms)), 0.0
-        for term in self.terms:
-            part = _open_variance(term, environment)
-            left += part.left
-            prior += part.prior
-            total += part.total
-        share = np.clip(left / np.where(prior > 0.0, prior, 1.0), 0.0, 1.0)
-        deviations = np.sqrt(np.maximum(left, JITTER * prior))
-        energy = float(np.sqrt(max(total, JITTER * float(prior.sum()))))
-        return EnergyDeviations(prediction, energy, deviations, np.sqrt(share), self.meaning)
+        environment = _environment(atoms, self.model.cutoff, name)
+        total = OpenVariance.zeros(len(atoms))
+        with limit_blas(1):
+            for term in self.terms:
+                total += open_variance(term, environment, with_forces)
+        return total
 
 
-@dataclass(frozen=True)
-class _OpenVariance:
-    """Variance left open and prior of each atom, and what is left open of the total, eV^2."""
-
-    left: Array
-    prior: Array
-    total: float
-
-
-def _open_variance(term: QuipSoapTerm, environment: Environment) -> _OpenVariance:
-    view = term.restricted(environment.numbers)
-    n_atoms = environment.n_atoms
-    atoms, features = _spectra(view, environment)
-    offset, variance = view.sigma0**2, view.delta**2
-
-    def kernel(p: Array, q: Array) -> Array:
-        """Prior covariance of the energies of environments, eV^2."""
-        return np.asarray(variance * np.maximum(p @ q.T + offset, 0.0) ** view.zeta)
-
-    points = view.sparse_points
-    block = PriorBlock(view.name, slice(0, len(points)), kernel(points, points))
-    lower = factor_prior(block, JITTER).lower
-    half = solve_triangular(lower, kernel(points, features), lower=True, check_finite=False)
-    own = variance * np.maximum(np.einsum("if,if->i", features, features) + offset, 0.0) ** view.zeta
-    left, prior = np.zeros(n_atoms), np.zeros(n_atoms)
-    prior[atoms] = own
-    left[atoms] = np.maximum(own - np.einsum("si,si->i", half, half), 0.0)
-    summed = half.sum(axis=1)
-    return _OpenVariance(left, prior, max(float(kernel(features, features).sum() - summed @ summed), 0.0))
-
-
-def _spectra(term: QuipSoapTerm, environment: Environment) -> tuple[NDArray[np.int64], Array]:
-    """Return the atoms that are centres of the term and their power spectra."""
-    classes = term._class_of[environment.numbers]
-    order = np.argsort(classes, kind="stable")
-    first = int(np.count_nonzero(classes < 0))
-    channels = term._channel_of[environment.numbers]
-    ordered = term.engine.sort(environment.pairs, channels, classes[order], order)
-    parts = [
-        term.engine.chunk(ordered, begin, min(begin + CHUNK, len(order))).features
-        for begin in range(first, len(order), CHUNK)
-    ]
-    if not parts:
-        return order[first:], np.empty((0, term.engine.n_features))
-    return order[first:], np.concatenate(parts).astype(np.float64)
+def _deviations(left: Array, prior: Array) -> Array:
+    """Roots of what is left open, which rounding knows to a part of the prior only."""
+    return np.sqrt(np.maximum(left, JITTER * prior))

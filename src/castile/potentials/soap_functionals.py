@@ -2,12 +2,13 @@
 sparse points, and prior covariances.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.descriptors.soap_engine import SortedPairs
+from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.potentials.environment import Environment
 from castile.potentials.soap_term import SoapTerm, element_chunks
@@ -134,16 +135,32 @@ def prior_variances(term: SoapTerm, environment: Environment, amplitudes: Array)
 
 def _derivatives(term: SoapTerm, ordered: SortedPairs) -> tuple[Spectra, Array]:
     """Return the spectra and dp_i/dr_ij of all pairs, (n_pairs, 3, n_features), normalized like them."""
-    engine = term.engine
+    pieces = [(begin, end) for begin, end, _ in element_chunks(ordered.center_elements, len(term.elements))]
+    features, changes = spectra_and_changes(term.engine, ordered, pieces)
+    return Spectra(features, ordered.center_elements, ordered.center_atoms), changes
+
+
+def spectra_and_changes(
+    engine: SoapEngine, ordered: SortedPairs, pieces: Iterable[tuple[int, int]]
+) -> tuple[Array, Array]:
+    """Return spectra p_i (n_centers, n_features) and dp_i/dr_ij (n_pairs, 3, n_features) of sorted pairs.
+
+    Centres outside of ``pieces``, (begin, end) each, have zeros.
+
+    Raises
+    ------
+    InputError
+        If the structure is too large for this.
+    """
     n_pairs, size = len(ordered.center), engine.n_features
     if n_pairs * 3 * size * 8 > MAX_BYTES:
         raise InputError(
             f"exact deviations of {ordered.n_centers} atoms need {n_pairs * 24 * size / 1e9:.1f} GB; "
             'use method="committee"'
         )
-    features = np.empty((ordered.n_centers, size))
-    changes = np.empty((n_pairs, 3, size))
-    for begin, end, _ in element_chunks(ordered.center_elements, len(term.elements)):
+    features = np.zeros((ordered.n_centers, size))
+    changes = np.zeros((n_pairs, 3, size))
+    for begin, end in pieces:
         chunk = engine.chunk(ordered, begin, end)
         features[begin:end] = chunk.features
         first, last = engine.pair_range(ordered, begin, end)
@@ -155,13 +172,14 @@ def _derivatives(term: SoapTerm, ordered: SortedPairs) -> tuple[Spectra, Array]:
             block = block - np.einsum("paf,pf->pa", block, own)[:, :, None] * own[:, None, :]
             block /= norms[:, None, None]
         changes[first:last] = block
-    return Spectra(features, ordered.center_elements, ordered.center_atoms), changes
+    return features, changes
 
 
-def _force_variances(
-    zeta: float, ordered: SortedPairs, spectra: Spectra, changes: Array, weights: Array
-) -> Array:
-    """Variance of each force component, (3 n_atoms,)."""
+def force_tangents(ordered: SortedPairs, changes: Array) -> Iterator[tuple[int, NDArray[np.int64], Array]]:
+    """Yield, for each centre as the atom that moves, the atom, the centres that it changes and how.
+
+    Centres (n,) as rows of the spectra; changes (n, 3, n_features) of their spectra by its displacement.
+    """
     n_centers = ordered.n_centers
     own = np.zeros((n_centers, 3, changes.shape[2]))
     np.subtract.at(own, ordered.center, changes)
@@ -169,15 +187,33 @@ def _force_variances(
     rank[ordered.center_atoms] = np.arange(n_centers)
     by_neighbor = np.argsort(ordered.neighbor, kind="stable")
     bounds = np.searchsorted(ordered.neighbor[by_neighbor], np.arange(n_centers + 1))
-    variances = np.zeros((n_centers, 3))
     for atom in range(n_centers):
         pairs = by_neighbor[bounds[atom] : bounds[atom + 1]]
         centers = np.append(ordered.center[pairs], rank[atom])
         unique, inverse = np.unique(centers, return_inverse=True)
         tangents = np.zeros((len(unique), 3, changes.shape[2]))
         np.add.at(tangents, inverse, np.concatenate([changes[pairs], own[rank[atom]][None]]))
-        variances[atom] = _tangent_variances(
-            zeta, spectra.features[unique], tangents, spectra.elements[unique], weights[unique]
+        yield atom, unique, tangents
+
+
+def virial_tangents(ordered: SortedPairs, changes: Array) -> Array:
+    """Return the change of each spectrum by the six strains, (n_centers, 6, n_features)."""
+    tangents = np.zeros((ordered.n_centers, 6, changes.shape[2]))
+    for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+        part = ordered.vectors[:, a, None] * changes[:, b]
+        part = 0.5 * (part + ordered.vectors[:, b, None] * changes[:, a])
+        np.add.at(tangents[:, k], ordered.center, part)
+    return tangents
+
+
+def _force_variances(
+    zeta: float, ordered: SortedPairs, spectra: Spectra, changes: Array, weights: Array
+) -> Array:
+    """Variance of each force component, (3 n_atoms,)."""
+    variances = np.zeros((ordered.n_centers, 3))
+    for atom, centers, tangents in force_tangents(ordered, changes):
+        variances[atom] = tangent_variances(
+            zeta, spectra.features[centers], tangents, spectra.elements[centers], weights[centers]
         )
     return variances.ravel()
 
@@ -186,19 +222,24 @@ def _virial_variances(
     zeta: float, ordered: SortedPairs, spectra: Spectra, changes: Array, weights: Array
 ) -> Array:
     """Variance of the six components of the virial."""
-    tangents = np.zeros((ordered.n_centers, 6, changes.shape[2]))
-    for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
-        part = ordered.vectors[:, a, None] * changes[:, b]
-        part = 0.5 * (part + ordered.vectors[:, b, None] * changes[:, a])
-        np.add.at(tangents[:, k], ordered.center, part)
-    return _tangent_variances(zeta, spectra.features, tangents, spectra.elements, weights)
+    tangents = virial_tangents(ordered, changes)
+    return tangent_variances(zeta, spectra.features, tangents, spectra.elements, weights)
 
 
-def _tangent_variances(
-    zeta: float, features: Array, tangents: Array, elements: NDArray[np.int64], weights: Array
+def tangent_variances(
+    zeta: float,
+    features: Array,
+    tangents: Array,
+    elements: NDArray[np.int64],
+    weights: Array,
+    offset: float = 0.0,
 ) -> Array:
-    """Variance of sum_i u_i . grad f(p_i) for each of k directions u (n, k, n_features), (k,)."""
-    dots = np.maximum(features @ features.T, 0.0)
+    """Variance of sum_i u_i . grad f(p_i) for each of k directions u (n, k, n_features), (k,).
+
+    Environments of different elements are independent; ``weights`` (n,) are amplitudes; ``offset`` is added
+    to all products of spectra.
+    """
+    dots = np.maximum(features @ features.T + offset, 0.0)
     scale = np.where(elements[:, None] == elements[None, :], weights[:, None] ** 2, 0.0)
     first = scale * zeta * dots ** (zeta - 1.0)
     positive = np.where(dots > 0.0, dots, 1.0)
@@ -211,4 +252,14 @@ def _tangent_variances(
     return variances
 
 
-__all__ = ["PriorVariances", "Spectra", "atom_rows", "full_spectra", "prior_variances"]
+__all__ = [
+    "PriorVariances",
+    "Spectra",
+    "atom_rows",
+    "force_tangents",
+    "full_spectra",
+    "prior_variances",
+    "spectra_and_changes",
+    "tangent_variances",
+    "virial_tangents",
+]

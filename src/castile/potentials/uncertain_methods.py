@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.potentials.calculator import CastileCalculator
+from castile.potentials.imported_uncertainty import ImportedUncertainty
 from castile.potentials.prediction import EnergyDeviations, UncertainPrediction
 from castile.potentials.sampled_potential import sampled_potentials
 from castile.potentials.uncertainty import UncertaintyModel
@@ -46,6 +47,11 @@ class UncertaintyMethods:
         raise NotImplementedError
 
     @property
+    def deviation_source(self) -> UncertaintyModel | ImportedUncertainty:
+        """What deviations of predictions come from: ``uncertainty``, or the prior of an imported model."""
+        return self.uncertainty
+
+    @property
     def has_uncertainty(self) -> bool:
         """Whether the model knows the distribution of its weights; imported ones do not."""
         try:
@@ -72,13 +78,16 @@ class UncertaintyMethods:
         ------
         InputError
             As :meth:`castile.GAP.predict` does, and for another method.
+
+        For an imported model they are what its sparse points leave open of the prior, always exact;
+        ``meaning`` says so.
         """
         if not isinstance(atoms, Atoms):
             raise InputError(
                 f"predict_with_uncertainty needs one ase.Atoms, not {type(atoms).__name__}; "
                 "predict_many_with_uncertainty takes several"
             )
-        return self.uncertainty.predict(atoms, method, self.threads, n_samples=n_samples)
+        return self.deviation_source.predict(atoms, method, self.threads, n_samples=n_samples)
 
     def predict_with_energy_deviations(self, atoms: Atoms) -> EnergyDeviations:
         """Return a prediction with standard deviations of total and per-atom energies.
@@ -91,7 +100,7 @@ class UncertaintyMethods:
         self, structures: Iterable[Atoms], *, method: str = "auto", n_samples: int | None = None
     ) -> Iterator[UncertainPrediction]:
         """Yield predictions with deviations, computed by all threads; streams, so memory stays flat."""
-        uncertainty = self.uncertainty
+        uncertainty = self.deviation_source
 
         def one(item: tuple[int, Atoms]) -> UncertainPrediction:
             return uncertainty.predict(item[1], method, 1, f"structure {item[0]}", n_samples)
