@@ -115,7 +115,7 @@ def _folds(
         return KFold(n_folds, shuffle=True, random_state=seed).split(barriers), len(paths)
     if kind != "leak-proof":
         raise InputError(f"folds = {kind!r}: give 'random' or 'leak-proof'")
-    vectors = features.soap.reshape(len(paths), -1)
+    vectors = features.soap[0].reshape(len(paths), -1)
     groups = np.array([path.host_formula or path.formula for path in paths])
     splitter = LeakproofKFold(n_folds, threshold=similarity, random_state=seed)
     pairs = list(splitter.split(vectors, barriers, groups))

@@ -18,6 +18,7 @@ from castile.errors import InputError
 Float64Array = NDArray[np.float64]
 N_POINTS = 5  # images 0 to 4: ends, quarters (between), middle
 BLOCKS = ("ends", "quarters", "middle")
+DESCRIPTORS = (PathSoap(), PathSoap("elements", cutoff=4.5, sigma=0.45))
 
 
 @dataclass(frozen=True)
@@ -29,28 +30,28 @@ class PathFeatures:
     names : tuple of str
         Of the columns of ``physical``.
     physical : ndarray, shape (n_paths, n_names)
-    soap : ndarray, shape (n_paths, 3, n_soap)
-        Unit vectors: mean of the two ends, of the two quarters, and the middle.
+    soap : tuple of ndarray, shape (n_paths, 3, n_soap)
+        Unit vectors of each descriptor: mean of the two ends, of the two quarters, and the middle.
     """
 
     names: tuple[str, ...]
     physical: Float64Array
-    soap: Float64Array
+    soap: tuple[Float64Array, ...]
 
     def __len__(self) -> int:
         return len(self.physical)
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> PathFeatures:
         """Features of some of the paths."""
-        return PathFeatures(self.names, self.physical[rows], self.soap[rows])
+        return PathFeatures(self.names, self.physical[rows], tuple(blocks[rows] for blocks in self.soap))
 
 
 class Featurizer:
     """Computes the features of one path after the other; hosts seen just before are not analysed again."""
 
-    def __init__(self, soap: PathSoap | None = None) -> None:
-        """Take the SOAP settings."""
-        self.soap = soap or PathSoap()
+    def __init__(self, descriptors: Sequence[PathSoap] = DESCRIPTORS) -> None:
+        """Take the settings of each SOAP descriptor."""
+        self.descriptors = tuple(descriptors)
         self._host: Atoms | None = None
         self._chemistry: HostChemistry | None = None
 
@@ -66,15 +67,17 @@ class Featurizer:
         if len(around.numbers) == 0:
             raise InputError(f"path {path.path_id}: there is no atom within {REACH} A of it")
         named = physical_features(path, chemistry, ion, around)
-        spectra = self.soap.along(ion, around, points, self.soap.scale(ion, around))
-        blocks = _symmetric(spectra)
+        blocks = tuple(
+            _symmetric(soap.along(ion, around, points, soap.scale(ion, around)))[None]
+            for soap in self.descriptors
+        )
         physical = np.array(list(named.values()))
-        if not (np.isfinite(physical).all() and np.isfinite(blocks).all()):
+        if not (np.isfinite(physical).all() and all(np.isfinite(block).all() for block in blocks)):
             bad = [name for name, value in named.items() if not np.isfinite(value)]
             raise InputError(
                 f"path {path.path_id}: its features {bad} are not finite; check cell and positions"
             )
-        return PathFeatures(tuple(named), physical[None], blocks[None])
+        return PathFeatures(tuple(named), physical[None], blocks)
 
     def many(self, paths: Iterable[MigrationPath]) -> PathFeatures:
         """Features of all paths."""
@@ -89,7 +92,7 @@ def concatenate(parts: Sequence[PathFeatures] | Iterator[PathFeatures]) -> PathF
     return PathFeatures(
         listed[0].names,
         np.concatenate([part.physical for part in listed]),
-        np.concatenate([part.soap for part in listed]),
+        tuple(np.concatenate(blocks) for blocks in zip(*(part.soap for part in listed), strict=True)),
     )
 
 

@@ -257,4 +257,4 @@ def _path(
     del host[sorted(set(emptied))]
     if len(host) == 0:
         raise InputError(f"path {path_id}: nothing is left beside the moving ion")
-    return MigrationPath(path_id, host, number, ends)
+    return MigrationPath(path_id, host, number, ends, certain=True)

@@ -14,12 +14,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from castile.barriers.features import Featurizer, PathFeatures
 from castile.barriers.gaussian_process import FittedProcess, Inputs, fit_process
 from castile.barriers.path import MigrationPath
-from castile.barriers.path_soap import PathSoap
+from castile.barriers.path_ends import settled
 from castile.errors import InputError, NotFittedError
 
 Float64Array = NDArray[np.float64]
 SMALLEST_TARGET = 0.01  # eV; barriers below are taken as this
-_CLIP = 4.0  # standard deviations; features further out count as that far
 _SIGMA_COVERAGE = 0.6827
 IMPLAUSIBLE = (0.02, 5.0)  # eV; below is no barrier at room temperature, above bonds break
 _SUSPICIOUS = 2.5  # standard deviations
@@ -27,10 +26,21 @@ _SUSPICIOUS = 2.5  # standard deviations
 
 @dataclass(frozen=True)
 class View:
-    """Inputs of one Gaussian process: patterns of feature names, and whether SOAP is among them."""
+    """Inputs of one Gaussian process.
+
+    Attributes
+    ----------
+    patterns : tuple of str
+        Of feature names.
+    soap : int or None
+        Which of the SOAP descriptors is among the inputs.
+    limit : float
+        Standard deviations; numbers further out count as that far.
+    """
 
     patterns: tuple[str, ...]
-    soap: bool
+    soap: int | None
+    limit: float = 4.0
 
 
 _CHEMISTRY = (
@@ -40,18 +50,15 @@ _CHEMISTRY = (
 _PHYSICS = (
     "soft_barrier", "soft_quarter", "soft_middle", "long_barrier", "long_quarter", "soft_detour",
     "soft_uneven", "soft_ends", "relaxed_narrowest", "relaxed_cation_highest", "straight_cation_ends",
-    "straight_squeeze_top", "relaxed_crowding_top",
+    "straight_squeeze_top", "relaxed_crowding_top", "straight_blocked",
 )  # fmt: skip
 VIEWS = (
-    View(_CHEMISTRY + _PHYSICS, soap=True),
+    View(_CHEMISTRY + _PHYSICS, soap=0),
+    View(_CHEMISTRY + _PHYSICS, soap=1),
     View(
-        (
-            *_CHEMISTRY, "anion_radius", "cation_charge", "metal_share", "volume", "ion_electronegativity",
-            "soft_*", "long_*", "wide_barrier", "wide_quarter", "straight_*", "relaxed_*",
-        ),
-        soap=False,
+        ("length", "ion_*", "anion_*", "cation_*", "soft_*", "straight_*", "relaxed_*"), soap=None, limit=3.0
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -171,10 +178,11 @@ class BarrierModel(RegressorMixin, BaseEstimator):
 
     def featurize(self, paths: Sequence[MigrationPath]) -> PathFeatures:
         """Features of paths as this model sees them."""
-        return Featurizer(PathSoap()).many(self.prepare(path) for path in paths)
+        return Featurizer().many(self.prepare(path) for path in paths)
 
     def prepare(self, path: MigrationPath) -> MigrationPath:
-        """Return the path as this model sees it."""
+        """Return the path as this model sees it: ends settled; straight, where the model is one of lines."""
+        path = settled(path)
         return path.straightened() if self.straight else path
 
     def fit(self, paths: Sequence[MigrationPath], y: ArrayLike | None = None) -> BarrierModel:
@@ -202,7 +210,9 @@ class BarrierModel(RegressorMixin, BaseEstimator):
             raise InputError(
                 f"shift = {self.shift}, coverage = {self.coverage}: give shift > 0 and 0 < coverage < 1"
             )
-        single = features.soap.astype(np.float32).astype(np.float64)  # as model files keep it
+        single = tuple(
+            blocks.astype(np.float32).astype(np.float64) for blocks in features.soap
+        )  # as in files
         features = PathFeatures(features.names, features.physical, single)
         self.features_ = features
         self.barriers_ = barriers
@@ -232,14 +242,14 @@ class BarrierModel(RegressorMixin, BaseEstimator):
 
     def _inputs(self, features: PathFeatures) -> list[Inputs]:
         """Standardized inputs of each view."""
-        numbers = np.clip((features.physical - self.center_) / self.scale_, -_CLIP, _CLIP)
+        numbers = (features.physical - self.center_) / self.scale_
         inputs = []
         for view in self.views:
             columns = [
                 k for k, name in enumerate(features.names) if any(fnmatchcase(name, p) for p in view.patterns)
             ]
-            vectors = features.soap if view.soap else features.soap[:, :0]
-            inputs.append(Inputs(numbers[:, columns], np.asarray(vectors, dtype=np.float64)))
+            chosen = np.clip(numbers[:, columns], -view.limit, view.limit)
+            inputs.append(Inputs(chosen, _vectors(features, view.soap)))
         return inputs
 
     def _combine(
@@ -345,6 +355,14 @@ class BarrierModel(RegressorMixin, BaseEstimator):
     def _require_fitted(self) -> None:
         if not hasattr(self, "processes_"):
             raise NotFittedError("this BarrierModel is not fitted; call fit(paths) or load a model")
+
+
+def _vectors(features: PathFeatures, soap: int | None) -> Float64Array:
+    """SOAP of ends, quarters and middle, and the difference of middle and ends, (n, 4, n_soap)."""
+    if soap is None:
+        return np.empty((len(features), 0, 0))
+    blocks = features.soap[soap]
+    return np.concatenate([blocks, blocks[:, 2:] - blocks[:, :1]], axis=1)
 
 
 def _checked_barriers(paths: Sequence[MigrationPath], y: ArrayLike | None) -> Float64Array:

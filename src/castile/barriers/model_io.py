@@ -31,7 +31,10 @@ def save_barrier_model(model: BarrierModel, path: str | os.PathLike[str]) -> str
         "robust": model.robust,
         "coverage": model.coverage,
         "straight": model.straight,
-        "views": [{"patterns": list(view.patterns), "soap": view.soap} for view in model.views],
+        "views": [
+            {"patterns": list(view.patterns), "soap": view.soap, "limit": view.limit} for view in model.views
+        ],
+        "n_descriptors": len(model.features_.soap),
         "names": list(model.features_.names),
         "path_ids": list(model.path_ids_),
         "systems": list(model.systems_),
@@ -42,11 +45,12 @@ def save_barrier_model(model: BarrierModel, path: str | os.PathLike[str]) -> str
     }
     arrays = {
         "physical": model.features_.physical,
-        "soap": model.features_.soap.astype(np.float32),
         "barriers": model.barriers_,
         "center": model.center_,
         "scale": model.scale_,
     }
+    for k, blocks in enumerate(model.features_.soap):
+        arrays[f"soap_{k}"] = blocks.astype(np.float32)
     for k, process in enumerate(model.processes):
         arrays[f"parameters_{k}"] = process.parameters.pack()
         arrays[f"weights_{k}"] = process.weights
@@ -72,10 +76,10 @@ def load_barrier_model(path: str | os.PathLike[str]) -> BarrierModel:
         header["n_steps"],
         robust=header["robust"],
         coverage=header["coverage"],
-        views=tuple(View(tuple(view["patterns"]), view["soap"]) for view in header["views"]),
+        views=tuple(View(tuple(view["patterns"]), view["soap"], view["limit"]) for view in header["views"]),
         straight=header["straight"],
     )
-    soap = arrays["soap"].astype(np.float64)
+    soap = tuple(arrays[f"soap_{k}"].astype(np.float64) for k in range(header["n_descriptors"]))
     model.features_ = PathFeatures(tuple(header["names"]), arrays["physical"], soap)
     model.barriers_, model.center_, model.scale_ = arrays["barriers"], arrays["center"], arrays["scale"]
     model.path_ids_, model.systems_ = tuple(header["path_ids"]), tuple(header["systems"])

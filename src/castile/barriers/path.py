@@ -40,6 +40,8 @@ class MigrationPath:
         Free text; empty where unknown.
     warnings : tuple of str
         What is odd about the path, though it can be used.
+    certain : bool
+        Whether the ends are known to be the sites of the hop, as where it was built from a crystal.
     """
 
     path_id: str
@@ -50,6 +52,7 @@ class MigrationPath:
     system: str = ""
     structure_class: str = ""
     warnings: tuple[str, ...] = ()
+    certain: bool = False
 
     @property
     def length(self) -> float:

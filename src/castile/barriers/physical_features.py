@@ -20,6 +20,7 @@ POTENTIALS = {
 }
 _NEAREST = 0.6  # A; closer atoms count as that far
 _FAR = 6.0
+_BLOCKED = 1.5  # A; a line that comes closer to a cation runs through it
 _FLOOR = 0.15  # eV; differences of energies below this do not count
 
 
@@ -119,7 +120,10 @@ def _geometry(name: str, ion: Ion, around: Surroundings, line: Float64Array) -> 
         "squeeze": np.log(squeeze + 1e-3),
         "coordination": coordination,
     }
-    features = {f"{name}_narrowest": float(np.minimum(gaps[:, :3].mean(axis=1), 9.0).min())}
+    features = {
+        f"{name}_narrowest": float(np.minimum(gaps[:, :3].mean(axis=1), 9.0).min()),
+        f"{name}_blocked": max(_BLOCKED - float(nearest_cation.min()), 0.0),
+    }
     for key, profile in profiles.items():
         features |= _profile(f"{name}_{key}", profile)
     return features

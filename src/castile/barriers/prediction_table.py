@@ -73,7 +73,8 @@ def predict_stream(
                 errors[k] = path
                 continue
             try:
-                found[k] = featurizer.one(model.prepare(path))
+                batch[k] = prepared = model.prepare(path)
+                found[k] = featurizer.one(prepared)
             except Exception as error:  # whatever is wrong with one path must not stop the others
                 errors[k] = BrokenPath(path.path_id, f"{type(error).__name__}: {error}")
         rows = _rows(model, batch, found, threshold, n_support) if found else {}
