@@ -78,9 +78,13 @@ class AngularDistribution(StructureDescriptor):
             own = slice(bounds[i], bounds[i + 1])
             j, k = np.triu_indices(bounds[i + 1] - bounds[i], 1)
             angles = np.degrees(np.arccos(np.clip((units[own] @ units[own].T)[j, k], -1.0, 1.0)))
-            bins = np.minimum((angles * (fine / 180.0)).astype(np.int64), fine - 1)
+            place = np.clip(angles * (fine / 180.0) - 0.5, 0.0, fine - 1.0)
+            low = np.minimum(place.astype(np.int64), fine - 2)
+            share = place - low  # of the upper one of the two nearest angles of the grid
+            product = weights[own][j] * weights[own][k]
             block = 0 if codes is None else int(codes[i])
-            counts[block] += np.bincount(bins, weights[own][j] * weights[own][k], minlength=fine)
+            counts[block] += np.bincount(low, product * (1.0 - share), minlength=fine)
+            counts[block] += np.bincount(low + 1, product * share, minlength=fine)
         return np.asarray(counts @ self._smearing(fine) / len(atoms)).ravel()
 
     def _smearing(self, fine: int) -> Float64Array:

@@ -68,6 +68,8 @@ def covariance(kernel: KernelName, theta: float, near: Float64Array) -> Float64A
               k_\text{matern} = (1 + \sqrt5 r + 5 r^2 / 3) e^{-\sqrt5 r},\ r = d / l, \qquad
               k_\text{dot} = (p \cdot q)^\zeta
 
+    The exponent is a whole number wherever it is learned: other powers need not be positive definite.
+
     Parameters
     ----------
     kernel : str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve, lapack
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import OptimizeResult, minimize, minimize_scalar
 
 from castile.properties.covariance import KernelName, covariance, covariance_slope, theta_prior
 from castile.properties.descriptor import Float64Array
@@ -112,20 +112,28 @@ def learn_hyperparameters(
         away = (vector - mean) / deviation
         return value + 0.5 * float(away @ away), gradient + away / deviation
 
-    found = minimize(
-        negative,
-        mean if start is None else np.array([start.theta, start.linear, start.noise]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[bounds, _LINEAR_BOUNDS, NOISE_BOUNDS],
-        options={"maxiter": n_steps},
-    )
+    def search(begin: Float64Array, allowed: tuple[float, float], steps: int) -> OptimizeResult:
+        """Minimize from ``begin``, theta between the bounds ``allowed``."""
+        limits = [allowed, _LINEAR_BOUNDS, NOISE_BOUNDS]
+        options = {"maxiter": steps}
+        return minimize(negative, begin, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+
+    begin = mean if start is None else np.array([start.theta, start.linear, start.noise])
+    found = search(begin, bounds, n_steps)
+    if kernel == "dot":  # only whole powers are covariances for any features
+        whole = whole_power(float(found.x[0]))
+        found = search(np.array([whole, *found.x[1:]]), (whole, whole), max(4, n_steps // 4))
     theta, ratio, noise = (float(value) for value in found.x)
     K = covariance(kernel, theta, near) + np.exp(2.0 * ratio) * linear
     K[diagonal] += np.exp(2.0 * noise)
     solved = profiled(K, y)
     amplitude = 1.0 if solved is None else float(np.sqrt(solved[1]))
     return HyperParameters(theta, ratio, noise, amplitude), -float(found.fun)
+
+
+def whole_power(theta: float) -> float:
+    """Return the logarithm of the whole number nearest to exp(theta), at least 1."""
+    return float(np.log(max(1, round(float(np.exp(theta))))))
 
 
 def refine_noise(value_at: Callable[[float], float], start: float) -> float:

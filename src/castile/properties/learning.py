@@ -19,6 +19,7 @@ from castile.properties.hyperparameters import (
     NOISE_PRIOR,
     HyperParameters,
     learn_hyperparameters,
+    whole_power,
 )
 from castile.properties.inputs import IndexArray, Inputs
 from castile.properties.process import (
@@ -38,6 +39,7 @@ MOST_SPARSE = 2000
 FEWEST = 5
 _FIRST_SUBSET, _SUBSET, _ATOM_SUBSET, _ATOM_POINTS = 300, 800, 300, 200
 _MOST_ROWS = 20_000
+_FAILED = 1e10
 _LINEAR_BOUNDS = (-5.0, 5.0)
 
 
@@ -215,7 +217,11 @@ def _learn_sparsely(
     def negative(vector: Float64Array) -> float:
         """Minus the log of evidence times prior."""
         trial = _with(basis, HyperParameters(float(vector[0]), float(vector[1]), float(vector[2]), 1.0))
-        rows = design_rows(trial, points, whitening(trial, points), inputs, scaled)
+        try:
+            lower = whitening(trial, points)
+        except FitError:
+            return _FAILED
+        rows = design_rows(trial, points, lower, inputs, scaled)
         (R,) = qr(np.hstack([rows, y[:, None]]), mode="r", check_finite=False)
         R = R[: rows.shape[1] + 1]
         U, values, _ = np.linalg.svd(R[:, :-1], full_matrices=False)
@@ -232,4 +238,6 @@ def _learn_sparsely(
         options={"maxiter": 15, "eps": 1e-3},
     )
     theta, slope, noise = (float(value) for value in found.x)
+    if kernel == "dot":
+        theta = whole_power(theta)
     return _with(basis, HyperParameters(theta, slope, noise, 1.0)), -float(found.fun)

@@ -265,12 +265,15 @@ def whitening(basis: Basis, points: Float64Array) -> Float64Array:
         If the points coincide so far that no factor exists.
     """
     K = covariance(basis.kernel, basis.parameters.theta, proximity(basis.kernel, points, points))
-    for jitter in (_JITTER, 1e3 * _JITTER):
+    for jitter in (_JITTER, 1e3 * _JITTER, 1e5 * _JITTER):
         try:
             return np.asarray(cholesky(K + jitter * np.eye(len(K)), lower=True))
         except np.linalg.LinAlgError:
             continue
-    raise FitError(f"the kernel of {len(points)} sparse rows has no Cholesky factor; use fewer of them")
+    raise FitError(
+        f"the kernel of {len(points)} sparse rows has no Cholesky factor; use fewer of them, "
+        "or another kernel"
+    )
 
 
 def condition_sparsely(
