@@ -105,22 +105,33 @@ def select_structures(
     InputError
         Naming the structure or argument, its value and the remedy.
     """
-    request = SelectionRequest(
-        n_select, method, what, labels, stratify, seed, threads, None if folder is None else Path(folder)
-    )
-    source = as_source(pool)
+    scratch = None if folder is None else Path(folder)
+    request = SelectionRequest(n_select, method, what, labels, stratify, seed, threads, scratch)
     known = None if train is None else as_source(train)
-    choices = PriorChoices() if prior is None else prior
     report = progress or (lambda step, done, total: None)
-    if method in FEATURE_METHODS:
+    return _select(as_source(pool), known, model, prior or PriorChoices(), request, report)
+
+
+def _select(
+    pool: StructureSource,
+    known: StructureSource | None,
+    model: GAP | None,
+    choices: PriorChoices,
+    request: SelectionRequest,
+    report: Progress,
+) -> Selection:
+    """Choose by features or by variance."""
+    what, stratify, threads = request.what, request.stratify, request.threads
+    if request.method in FEATURE_METHODS:
         return choose_by_features(
-            source, known, request.n_select, method, what, stratify, model, choices, seed, threads,
-            request.folder, report,
+            pool, known, request.n_select, request.method, what, stratify, model, choices, request.seed,
+            threads, request.folder, report,
         )  # fmt: skip
-    process = _process(source, model, choices, request, report, known is None)
+    process = _process(pool, model, choices, request, report, known is None)
     return choose_by_variance(
-        source, known, process, request.n_select, method, what, stratify, threads, request.folder, report
-    )
+        pool, known, process, request.n_select, request.method, what, stratify, threads, request.folder,
+        report,
+    )  # fmt: skip
 
 
 def _process(
@@ -135,6 +146,7 @@ def _process(
     done = 0
 
     def advance() -> None:
+        """Report one more structure."""
         nonlocal done
         done += 1
         report("points of the pool", min(done, total), total)

@@ -2,113 +2,58 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from castile.cli.options import JsonFile
+from castile.cli.select_options import (
+    Amplitude,
+    Chosen,
+    ConfigTypeKey,
+    Cutoff,
+    Indices,
+    Labels,
+    LabelsOption,
+    Method,
+    MethodOption,
+    Model,
+    NSparse,
+    Number,
+    Pool,
+    Scratch,
+    Seed,
+    Stratify,
+    Train,
+    What,
+    WhatOption,
+    Zeta,
+)
 
 if TYPE_CHECKING:
     from castile.active.structure_selection import Selection
     from castile.structures import StructureSource
 
-PRIOR_PANEL = "Without a model"
-WORK_PANEL = "Work"
-
-
-class Method(StrEnum):
-    """How to choose."""
-
-    variance = "variance"
-    pool_variance = "pool-variance"
-    farthest = "farthest"
-    cur = "cur"
-    kmeans = "kmeans"
-    random = "random"
-
-
-class What(StrEnum):
-    """What is chosen."""
-
-    structures = "structures"
-    atoms = "atoms"
-
-
-class Labels(StrEnum):
-    """What a calculation brings."""
-
-    all = "all"
-    energy = "energy"
-    forces = "forces"
-    both = "energy+forces"
-
 
 def select(
-    pool: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="POOL",
-            help="Structures to choose from, labelled or not: any file that ASE reads, several files, globs "
-            "in quotes, and slices such as 'pool.xyz@::10'.",
-        ),
-    ],
-    n_select: Annotated[int, typer.Option("--n", "-n", min=1, help="How many to choose.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="CHOSEN", help="File of structures to write (.xyz, ...)."),
-    ] = None,
-    indices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", help="Also write positions in the pool, in order of choice."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Fitted model whose variance counts (.castile).")
-    ] = None,
-    train: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TRAIN", help="Structures that are known already; may be repeated."),
-    ] = None,
-    method: Annotated[Method, typer.Option(help="How to choose.")] = Method.variance,
-    what: Annotated[What, typer.Option(help="What to choose.")] = What.structures,
-    labels: Annotated[Labels, typer.Option(help="What a calculation brings.")] = Labels.all,
-    stratify: Annotated[
-        bool, typer.Option("--stratify", help="From each config_type in proportion, at least one of each.")
-    ] = False,
-    zeta: Annotated[
-        float | None,
-        typer.Option(min=1.0, help="Exponent of the kernel.", rich_help_panel=PRIOR_PANEL),
-    ] = None,
-    cutoff: Annotated[
-        float | None, typer.Option(metavar="R", help="Radius, Å.", rich_help_panel=PRIOR_PANEL)
-    ] = None,
-    amplitude: Annotated[
-        float | None,
-        typer.Option(metavar="DELTA", help="Amplitude, eV per atom.", rich_help_panel=PRIOR_PANEL),
-    ] = None,
-    n_sparse: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="M",
-            help="Environments of the pool that carry the variance (default: 20 per choice, 500 to "
-            "2000; beside a model 10, 200 to 1000).",
-            rich_help_panel=WORK_PANEL,
-        ),
-    ] = None,
-    scratch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="For a temporary file (default: the system's).", rich_help_panel=WORK_PANEL
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Of random choices.", rich_help_panel=WORK_PANEL)
-    ] = 0,
-    config_type_key: Annotated[str, typer.Option(metavar="KEY", help="Key of the kind of structure.")] = (
-        "config_type"
-    ),
+    pool: Pool,
+    n_select: Number,
+    output: Chosen = None,
+    indices: Indices = None,
+    model: Model = None,
+    train: Train = None,
+    method: MethodOption = Method.variance,
+    what: WhatOption = What.structures,
+    labels: LabelsOption = Labels.all,
+    stratify: Stratify = False,
+    zeta: Zeta = None,
+    cutoff: Cutoff = None,
+    amplitude: Amplitude = None,
+    n_sparse: NSparse = None,
+    scratch: Scratch = None,
+    seed: Seed = 0,
+    config_type_key: ConfigTypeKey = "config_type",
     json: JsonFile = None,
 ) -> None:
     """Choose the structures of POOL that are worth a calculation.
@@ -128,9 +73,9 @@ def select(
     known = StructureSource(train, unused) if train else None
     _keep_inputs(source, known, model, output, indices, json)
     import castile
-    from castile.active.selection_file import check_selection_file, write_selection
+    from castile.active.selection_file import check_selection_file
     from castile.active.structure_selection import PriorChoices, select_structures
-    from castile.cli.output import remark, step_progress, write_json
+    from castile.cli.output import step_progress
 
     if output is not None:
         check_selection_file(output)
@@ -142,8 +87,17 @@ def select(
             seed=seed, folder=scratch, progress=progress,
         )  # fmt: skip
     _print_selection(chosen, n_select)
+    _write(chosen, source, output, indices, json)
+
+
+def _write(
+    chosen: Selection, pool: StructureSource, output: Path | None, indices: Path | None, json: Path | None
+) -> None:
+    from castile.active.selection_file import write_selection
+    from castile.cli.output import remark, write_json
+
     if output is not None:
-        written = write_selection(output, source, chosen)
+        written = write_selection(output, pool, chosen)
         remark(f"{written} structures: {output}")
     if indices is not None:
         write_json(indices, chosen.indices_dict())

@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 from castile.evaluation.tables import Table, format_number
 from castile.formats import ModelFile
 from castile.potentials.imported import ImportedModel
+from castile.potentials.imported_uncertainty import ImportedUncertainty
 from castile.potentials.model import PotentialModel
 
 _MANY = 20
@@ -44,6 +45,7 @@ class ImportedSummary:
             ("elements", element_list(model)),
             ("cutoff", f"{model.cutoff:g} Å"),
             ("written by", f"castile {self.file.package_version}, file schema {self.file.schema_version}"),
+            ("standard deviations", ImportedUncertainty(model).meaning),
             ("hash of the model", self.file.sha256),
         )
         return Table(("what", "value"), rows, "Model")

@@ -184,10 +184,8 @@ def greedy_blocks(
     n_blocks = len(blocks)
     members, room = _strata(n_blocks, n_select, strata, quotas)
     bounds = np.full(n_blocks, np.inf) if bounds is None else np.array(bounds, dtype=np.float64)
-    known_at = np.full(n_blocks, -1)
-    chosen: list[int] = []
-    values: list[float] = []
-    n_evaluations = 0
+    known_at, n_evaluations = np.full(n_blocks, -1), 0
+    chosen, values = list[int](), list[float]()
     bounds[room[members] == 0] = -np.inf
     while len(chosen) < min(n_select, n_blocks):
         best = int(np.argmax(bounds))
@@ -209,8 +207,7 @@ def greedy_blocks(
             bounds[members == members[best]] = -np.inf
         if progress is not None:
             progress(len(chosen))
-    indices = np.array(chosen, dtype=np.int64)
-    return GreedyChoice(indices, np.array(values), n_evaluations)
+    return GreedyChoice(np.array(chosen, dtype=np.int64), np.array(values), n_evaluations)
 
 
 def _strata(
