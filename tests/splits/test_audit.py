@@ -13,7 +13,7 @@ from castile.cli.main import main
 from castile.errors import InputError
 from castile.splits.audit import Audit, audit
 from castile.splits.dataset import Dataset, joined, read_dataset
-from castile.splits.folds import given_folds, marked_sides, random_folds
+from castile.splits.folds import random_folds
 from castile.splits.kernel_ridge import mean_features, predict_out_of_sample
 from castile.splits.settings import SimilaritySettings
 from castile.splits.structure_table import table_of
@@ -40,6 +40,12 @@ def turned(atoms: Atoms, **info) -> Atoms:
     other.rotate(70.0, (1, 1, 0))
     other.info |= info
     return other
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code or 0
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +167,66 @@ def test_split_column(tmp_path: Path) -> None:
     assert values["n_tested"] == 5
     assert values["n_exact_duplicates"] == 1
     assert values["n_contradicting_duplicates"] == 1
+
+
+def test_folds_and_words_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    structures = stretched(20, 5)
+    for k, atoms in enumerate(structures):
+        atoms.info |= {"fold": k % 4, "use": "holdout" if k < 3 else "fit"}
+    structures[6].positions = structures[4].positions  # across folds
+    structures[8].positions = structures[12].positions  # within one fold
+    path, numbers = tmp_path / "data.xyz", tmp_path / "numbers.json"
+    write(path, structures)
+    shared = [str(path), "--threshold", "0.99999", "--cutoff", "4", "--json", str(numbers)]
+    assert run("audit", *shared, "--fold-key", "fold", "--target", "bond") == 0
+    values = json.loads(numbers.read_text())
+    assert values["n_tested"] == 20
+    assert values["n_exact_duplicates"] == 2
+    assert values["all/n_exact_duplicates"] == 2
+    assert values["leakproof_test_fraction"] == 1.0
+    assert values["optimism_factor"] > 0.0
+    assert run("audit", *shared, "--split-key", "use", "--test-value", "Holdout") == 0
+    assert json.loads(numbers.read_text())["n_tested"] == 3
+    for options, message in (
+        (["--split-key", "use"], "has the values fit, holdout: none of them is 'test'"),
+        (["--fold-key", "use", "--folds", "3"], "name TRAIN and TEST, or one file with"),
+        (["--fold-key", "none"], r"data.xyz[0]: has no info key 'none'"),
+    ):
+        assert run("audit", *shared, *options) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_broken_structures_are_left_out_of_both_sides(tmp_path: Path) -> None:
+    structures = stretched(16, 6)
+    structures[2].positions[1] = structures[2].positions[0]
+    structures[13].positions[0, 2] = np.inf
+    write(tmp_path / "train.xyz", structures[:10])
+    write(tmp_path / "test.xyz", structures[10:])
+    files, numbers = [str(tmp_path / f"{side}.xyz") for side in ("train", "test")], tmp_path / "numbers.json"
+    options = ["--threshold", "0.9999", "--cutoff", "4", "--json", str(numbers)]
+    assert run("audit", *files, *options) == 1
+    assert run("audit", *files, *options, "--skip-broken", "--target", "bond") == 0
+    values = json.loads(numbers.read_text())
+    assert (values["n_structures"], values["n_tested"], values["n_skipped"]) == (14, 5, 2)
+
+
+def test_audit_of_one_family_goes_on_without_a_leakproof_split() -> None:
+    structures = stretched(12, 7)
+    energies = np.array([atoms.info["energy"] for atoms in structures])
+    data = Dataset(table_of(structures), energies, ("",) * 12, {})
+    found = audit(data, np.arange(12) % 2, settings=SIMILARITY, threshold=0.5, target="energy")
+    assert found.optimism is None
+    assert "no leak-proof one" in found.remarks[0]
+    assert len(found.bins) == 5
+
+
+def test_a_common_environment_makes_no_duplicate() -> None:
+    lone = [Atoms("Cu"), Atoms("CuH", positions=[[0, 0, 0], [30.0, 0, 0]]), Atoms("H")]
+    data = Dataset(table_of(lone), np.full(3, np.nan), ("",) * 3, {})
+    settings = SimilaritySettings(kernel="largest", cutoff=4.0, n_max=4, l_max=3)
+    found = audit(data, np.array([0, 1, 0]), settings=settings, threshold=0.99)
+    assert len(found.leaks) == 1
+    assert found.n_exact_duplicates == 0
 
 
 def test_one_sided_splits_are_errors(files: tuple[Path, Path]) -> None:

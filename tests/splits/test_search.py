@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.data import chemical_symbols
 from ase.io import read
 from scipy.sparse.csgraph import connected_components
@@ -64,6 +65,11 @@ def test_search_agrees_with_all_pairs(shared_data, name: str, kernel: str) -> No
     own = gaps + np.diag(np.full(n, 9.0))
     nearest = find_nearest(index, np.arange(0, n, 3), np.arange(n))
     np.testing.assert_allclose(nearest.similarities, 1.0 - own.min(axis=1)[::3], atol=1e-10)
+    lowest = float(np.median(nearest.similarities))
+    some = find_nearest(index, np.arange(0, n, 3), np.arange(n), lowest=lowest)
+    near = nearest.similarities >= lowest
+    np.testing.assert_array_equal(some.neighbors >= 0, near)
+    np.testing.assert_array_equal(some.similarities[near], nearest.similarities[near])
     parts = np.random.default_rng(1).integers(-1, 3, size=n)
     for pair in certify(index, parts).pairs:
         expected = gaps[np.ix_(parts == pair.part, parts == pair.other_part)].min()
@@ -148,6 +154,37 @@ def test_result_does_not_depend_on_workers(shared_data) -> None:
         np.testing.assert_array_equal(again.blocks.points, index.blocks.points)
         labels = find_components(again, 0.999, pool=pool).labels
     np.testing.assert_array_equal(labels, find_components(index, 0.999).labels)
+
+
+def snapshots(n: int, step: float = 0.01, spread: float = 0.08) -> list[Atoms]:
+    """A molecule in random motion about its rest: every frame is a near-twin of those before it."""
+    generator, rest = np.random.default_rng(0), molecule("CH3CH2OH")
+    keep = np.sqrt(1.0 - (step / spread) ** 2)
+    shift = generator.normal(scale=spread, size=rest.positions.shape)
+    frames = []
+    for _ in range(n):
+        frames.append(rest.copy())
+        frames[-1].positions += shift
+        shift = keep * shift + generator.normal(scale=spread * np.sqrt(1.0 - keep**2), size=shift.shape)
+    return frames
+
+
+@pytest.mark.parametrize("kernel", ["best-match", "average-soap"])
+def test_trajectories_agree_with_all_pairs_at_every_threshold(kernel: str) -> None:
+    """Thresholds between successive similarities, where the smallest error of a bound would show."""
+    structures = snapshots(120)
+    index = build_index(table_of(structures), SimilaritySettings(kernel=kernel, **SMALL))
+    gaps = all_gaps(index, structures)
+    steps = np.diagonal(gaps, 1)
+    for gap in np.sort(steps)[10::12] * (1.0 + 1e-9):
+        found = find_components(index, 1.0 - gap)
+        expected = connected_components(gaps < gap, directed=False)[1]
+        first = np.unique(expected, return_index=True)[1]
+        np.testing.assert_array_equal(found.labels, np.argsort(np.argsort(first))[expected])
+    parts = np.arange(120) // 40
+    for pair in certify(index, parts).pairs:
+        between = gaps[np.ix_(parts == pair.part, parts == pair.other_part)]
+        assert pair.similarity == pytest.approx(1.0 - between.min(), abs=1e-12)
 
 
 def test_codes_tell_all_elements_apart() -> None:

@@ -153,6 +153,87 @@ def test_a_part_that_was_edited_fails(tmp_path: Path, data_file: Path, change: s
     assert not verify_split(tmp_path / "out").passed
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content["settings"].pop("group_by"),
+        lambda content: content.update(threshold="high"),
+        lambda content: content.update(parts=None),
+        lambda content: content["parts"][0].update(indices=["a", "b"]),
+        lambda content: content["settings"]["similarity"].pop("cutoff"),
+        lambda content: content.pop("removed"),
+    ],
+)
+def test_a_manifest_that_was_damaged_is_one_message(tmp_path: Path, data_file: Path, damage) -> None:
+    split_to(tmp_path / "out", data_file)
+    path, content = read_manifest(tmp_path / "out")
+    damage(content)
+    path.write_text(json.dumps(content))
+    try:
+        assert not verify_split(tmp_path / "out").passed
+    except InputError as error:
+        assert "manifest" in str(error) or "settings of the similarity" in str(error)  # noqa: PT017
+
+
+def test_broken_structures_are_left_out_where_that_is_asked_for(
+    tmp_path: Path, data_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = read(data_file, ":")
+    frames[4].positions[1] = frames[4].positions[0] + [0.01, 0.0, 0.0]
+    frames[20].positions[0, 0] = np.nan
+    path, out, numbers = tmp_path / "broken.xyz", tmp_path / "out", tmp_path / "numbers.json"
+    write(path, frames)
+    options = ["--fractions", "0.5", "0.5", "--threshold", "0.999", "--cutoff", "4", "--json", str(numbers)]
+    assert run("split", str(path), "-o", str(out), *options) == 1
+    message = capsys.readouterr().err
+    assert "broken.xyz[4]: atoms 0" in message
+    assert "--skip-broken" in message
+    assert run("split", str(path), "-o", str(out), *options, "--skip-broken") == 0
+    message = capsys.readouterr().err
+    assert "2 of 36 structures were left out" in message
+    assert "broken.xyz[20]: atom 0" in message
+    assert json.loads(numbers.read_text())["n_skipped"] == 2
+    _, content = read_manifest(out)
+    assert [item["index"] for item in content["skipped"]] == [4, 20]
+    named = sorted(index for part in content["parts"] for index in part["indices"])
+    assert named == [k for k in range(36) if k not in (4, 20)]
+    for part in content["parts"]:
+        for index, atoms in zip(part["indices"], read(out / part["file"], ":"), strict=True):
+            np.testing.assert_allclose(atoms.positions, frames[index].positions, atol=1e-7)
+    assert run("split", "--verify", str(out)) == 0
+    content["skipped"] = content["skipped"][:1]
+    content["parts"][0]["indices"].append(20)
+    content["sha256"] = digest(content)
+    (out / "manifest.json").write_text(json.dumps(content))
+    assert not verify_split(out).passed
+
+
+def test_a_new_split_leaves_no_part_of_an_older_one_behind(tmp_path: Path, data_file: Path) -> None:
+    split_to(tmp_path / "out", data_file, fractions=(0.5, 0.25, 0.25))
+    (tmp_path / "out/notes.xyz").write_text("mine")
+    split_to(tmp_path / "out", data_file, fractions=(0.5, 0.5))
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.xyz")) == ["notes.xyz", "test.xyz", "train.xyz"]
+    assert verify_split(tmp_path / "out").passed
+
+
+def test_keys_of_labels_are_those_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = molecules()
+    for k, atoms in enumerate(frames):
+        atoms.info |= {"dft_energy": float(k), "family": atoms.info.pop("config_type")}
+    path, out = tmp_path / "data.xyz", tmp_path / "out"
+    write(path, frames)
+    options = ["--fractions", "0.5", "0.5", "--threshold", "0.999", "--cutoff", "4"]
+    assert run("split", str(path), "-o", str(out), *options) == 1
+    message = capsys.readouterr().err
+    assert "--energy-key" in message
+    assert "--skip-broken" not in message
+    options += ["--energy-key", "dft_energy", "--config-type-key", "family", "--stratify", "config_type"]
+    assert run("split", str(path), "-o", str(out), *options) == 0
+    assert run("split", "--verify", str(out)) == 0
+    families = [atoms.info["family"] for atoms in read(out / "train.xyz", ":")]
+    assert np.unique(families, return_counts=True)[1].tolist() == [6, 6, 6]
+
+
 def test_data_that_changed_fail_and_data_that_moved_do_not(tmp_path: Path, data_file: Path) -> None:
     data = tmp_path / "data.xyz"
     data.write_bytes(data_file.read_bytes())
@@ -200,6 +281,8 @@ def test_giant_component_is_said_plainly_and_cut_in_blocks(tmp_path: Path) -> No
     data = read_dataset(source)
     with pytest.raises(InputError, match=r"1 component, the largest of 60.*--block-split"):
         make_split(data, SplitSettings(threshold=0.9995, similarity=SIMILARITY))
+    with pytest.raises(InputError, match=r"1 component.*From --threshold 0\.999.* on \(d = .*more than 80%"):
+        make_split(data, SplitSettings(similarity=SIMILARITY, rattle=0.03))
     settings = SplitSettings(fractions=(0.7, 0.3), threshold=0.9995, similarity=SIMILARITY, blocks=True)
     made = make_split(data, settings)
     removed = np.flatnonzero(made.parts < 0)
@@ -219,6 +302,8 @@ def test_fractions_that_cannot_be_met_are_explained() -> None:
     assert not assign_components(components, (0.8, 0.1, 0.1)).explanation
     with pytest.raises(InputError, match=r"2 components.*closest possible outcome is 2 parts of 5, 1"):
         assign_components(np.array([0, 0, 0, 0, 0, 1]), (0.5, 0.3, 0.2))
+    with pytest.raises(InputError, match="1 structures cannot fill 2 parts"):
+        assign_components(np.array([0]), (0.5, 0.5))
     with pytest.raises(InputError, match=r"add up to 1\.1"):
         assign_components(components, (0.8, 0.3))
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import read
+from ase.build import bulk, molecule
 
 from castile.splits.search import find_components
 from castile.splits.settings import SimilaritySettings
 from castile.splits.similarity_index import build_index
 from castile.splits.structure_table import table_of
-from castile.splits.threshold import suggest_threshold
+from castile.splits.threshold import measure_noise, suggest_threshold
+from castile.structures import StructureSource
 
 N_PLANTED = 100
 KINDS = ("rotated", "permuted", "translated", "supercell", "mirrored", "rattled")
@@ -50,8 +51,7 @@ def twin(atoms: Atoms, kind: str, generator: np.random.Generator) -> Atoms:
 
 @pytest.mark.parametrize("name", SETS)
 def test_planted_twins_are_found_and_nothing_else(shared_data, name: str) -> None:
-    path, selection = SETS[name].split("@")
-    structures = read(shared_data / path, selection)
+    structures = [item.atoms for item in StructureSource(f"{shared_data / SETS[name]}")]
     n, generator = len(structures), np.random.default_rng(0)
     own = find_own_components(structures)
     parents = np.concatenate([generator.choice(n, N_PLANTED, replace=False) for _ in KINDS])
@@ -75,7 +75,8 @@ def find_own_components(structures: list[Atoms]) -> np.ndarray:
 
 
 def test_noise_grows_with_the_amplitude_and_the_curve_falls(shared_data) -> None:
-    structures = read(shared_data / "mlearn/Si_training.xyz.gz", "::15")
+    source = StructureSource(f"{shared_data}/mlearn/Si_training.xyz.gz@::15")
+    structures = [item.atoms for item in source]
     index = build_index(table_of(structures), SimilaritySettings(n_max=6, l_max=4))
     curve = suggest_threshold(index, amplitude=0.02)
     medians = [level.median for level in curve.noise]
@@ -87,3 +88,30 @@ def test_noise_grows_with_the_amplitude_and_the_curve_falls(shared_data) -> None
     assert curve.threshold == pytest.approx(1.0 - 0.5 * curve.distance**2)
     again = suggest_threshold(index, amplitude=0.02)
     assert again.distance == curve.distance
+
+
+def test_noise_does_not_depend_on_the_size_of_the_cell() -> None:
+    """Displacing the only atom of a cell changes nothing; its crystal has independent atoms all the same."""
+    tables = [table_of([cell]) for cell in (bulk("W"), bulk("W", cubic=True), bulk("W").repeat(3))]
+    settings = SimilaritySettings(n_max=6, l_max=4).resolved(tables[0])
+    medians = [measure_noise(table, settings)[0].median for table in tables]
+    assert min(medians) > 0.3 * max(medians) > 3e-4
+    (wire,) = measure_noise(
+        table_of([Atoms("Cu", cell=[0, 0, 2.5], pbc=(0, 0, 1))]), settings_of("Cu"), (0.01,)
+    )
+    assert wire.median > 1e-4
+    (lone,) = measure_noise(table_of([Atoms("Cu")]), settings_of("Cu"), (0.01,))
+    assert lone.median == 0.0
+
+
+def settings_of(symbol: str) -> SimilaritySettings:
+    return SimilaritySettings(cutoff=4.0, n_max=4, l_max=3, species=(symbol,), channels=0)
+
+
+def test_twins_of_primitive_cells_in_supercells_are_found() -> None:
+    generator = np.random.default_rng(0)
+    cells = [bulk("Cu", a=a) for a in np.linspace(3.2, 4.2, 6)] + [molecule("H2O")]
+    twins = [twin(atoms.repeat(3) if atoms.pbc.any() else atoms, "rattled", generator) for atoms in cells]
+    index = build_index(table_of([*cells, *twins]))
+    labels = find_components(index, suggest_threshold(index).threshold).labels
+    np.testing.assert_array_equal(labels, np.tile(np.arange(7), 2))

@@ -98,6 +98,8 @@ def assign_components(
     _, labels = np.unique(components, return_inverse=True)
     counts = _counts(labels, strata)
     largest = int(counts[:, 0].max())
+    if len(labels) < len(shares):
+        raise InputError(f"{len(labels)} structures cannot fill {len(shares)} parts: give fewer fractions")
     if len(counts) < len(shares):
         raise InputError(
             f"{len(labels)} structures form {len(counts)} component{'s' * (len(counts) > 1)}, the largest of "

@@ -92,11 +92,27 @@ def write_split(
     refuse_outputs(target, source, len(names))
     paths = [target / f"{name}.xyz" for name in names]
     target.mkdir(parents=True, exist_ok=True)
+    _remove_older(target, names)
     _write_parts(sound_structures(source, [] if settings.skip_broken else None), split.parts, paths)
     content = _content(source, split, settings, data, names, paths)
     content["sha256"] = digest(content)
     write_text_file(target / MANIFEST, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return WrittenSplit(target / MANIFEST, tuple(paths))
+
+
+def _remove_older(folder: Path, names: Sequence[str]) -> None:
+    """Remove parts of an older split that the new one does not have, unless they were changed since."""
+    if not (folder / MANIFEST).is_file():
+        return
+    try:
+        older = read_manifest(folder)[1]["parts"]
+    except InputError:  # of another version, or no manifest of ours
+        return
+    for entry in older:
+        path = folder / entry["file"]
+        unwanted = path.parent == folder and path.stem not in names
+        if unwanted and path.is_file() and file_hash(path) == entry["sha256"]:
+            path.unlink()
 
 
 def _write_parts(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.errors import InputError
 from castile.execution.task_pool import TaskPool
 from castile.splits.assignment import Assignment, assign_components, checked_fractions
 from castile.splits.block_split import split_in_blocks
@@ -17,7 +18,7 @@ from castile.splits.settings import SimilaritySettings
 from castile.splits.similarity_index import Progress, SimilarityIndex, build_index
 from castile.splits.sound_structures import Skipped
 from castile.splits.splitters import checked_threshold
-from castile.splits.threshold import ThresholdCurve, suggest_threshold
+from castile.splits.threshold import ThresholdCurve, similarity_of, suggest_threshold
 
 IndexArray = NDArray[np.int64]
 GIANT = 0.5
@@ -134,16 +135,33 @@ def make_split(
     if settings.blocks:
         assignment = split_in_blocks(index, threshold, fractions, groups=groups, pool=pool, progress=progress)
     else:
-        assignment = assign_components(components.labels, fractions, strata=strata, seed=settings.seed)
+        try:
+            assignment = assign_components(components.labels, fractions, strata=strata, seed=settings.seed)
+        except InputError as error:
+            raise InputError(" ".join([f"{error}.", _way_out(curve, max(fractions))]).strip()) from error
     certificate = certify(index, assignment.parts, pool=pool, progress=progress)
-    remarks = _remarks(components, assignment, settings.blocks)
+    remarks = _remarks(components, assignment, settings.blocks, _way_out(curve, max(fractions)))
     return Split(
         assignment.parts, components, threshold, curve, assignment, certificate, index, remarks,
         data.places, data.skipped,
     )  # fmt: skip
 
 
-def _remarks(components: Components, assignment: Assignment, blocks: bool) -> tuple[str, ...]:
+def _way_out(curve: ThresholdCurve | None, share: float) -> str:
+    """The lowest threshold of the curve at which no component is larger than a part; else empty."""
+    if curve is None:
+        return ""
+    fits = np.flatnonzero(curve.largest_component <= share * curve.n_compared)
+    if not fits.size:
+        return ""
+    distance = float(curve.distances[fits[-1]])
+    return (
+        f"From --threshold {similarity_of(distance):.8g} on (d = {distance:.3g}) no component of the "
+        f"{curve.n_compared} structures compared has more than {share:.0%} of them."
+    )
+
+
+def _remarks(components: Components, assignment: Assignment, blocks: bool, way_out: str) -> tuple[str, ...]:
     """What is plain to say about the components and the parts."""
     remarks = []
     sizes = components.sizes
@@ -153,7 +171,7 @@ def _remarks(components: Components, assignment: Assignment, blocks: bool) -> tu
             f"one component holds {largest} of {n} structures ({largest / n:.0%}): at this threshold the "
             "data are one continuous family, such as a trajectory. Choose a higher --threshold (fewer "
             "structures count as similar), or --block-split, which cuts the data into successive "
-            "blocks and removes a buffer of structures between them"
+            f"blocks and removes a buffer of structures between them. {way_out}".strip()
         )
     removed = int((assignment.parts < 0).sum())
     if blocks:

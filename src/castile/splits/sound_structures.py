@@ -39,11 +39,15 @@ def sound_structures(
             structure = unread.read()
         except InputError as error:
             if skipped is None:
-                error.add_note(_REMEDY)
-                raise
+                raise _with_remedy(error) from error
             skipped.append(Skipped(index, str(error)))
             continue
         yield structure
 
 
-_REMEDY = "To go on without such structures, give --skip-broken (skip_broken=True)."
+def _with_remedy(error: InputError) -> InputError:
+    """The error, with a way on where it is about one structure and not about the names of labels."""
+    text = str(error)
+    if "-key" in text:
+        return error
+    return InputError(f"{text}. To go on without such structures, give --skip-broken (skip_broken=True)")
