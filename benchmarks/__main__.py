@@ -19,6 +19,7 @@ from benchmarks.isolation import ChildFailed
 from benchmarks.learning import PARTS as LEARNING_PARTS
 from benchmarks.learning import learning as run_learning
 from benchmarks.machine import busy_note, describe_machine
+from benchmarks.map_scale import map_scale as run_map_scale
 from benchmarks.neb import run_neb
 from benchmarks.nve import nve as run_nve
 from benchmarks.peers import PeerMissing
@@ -54,7 +55,7 @@ COMMANDS = (
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
     "accuracy si-published", "accuracy si", "accuracy mo", "accuracy rmd17 ethanol",
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
-    "uncertainty-cost", "selection", "split-scale", "audits", "barriers", "neb",
+    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb",
     *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
@@ -251,6 +252,12 @@ def smoke(json: Json = None, threads: Threads = None) -> None:
 def split_scale(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """Exact splits of up to 100,000 structures or environments."""
     _finish(_named(run_split_scale(quick, thread_count(threads))), json)
+
+
+@app.command("map-scale")
+def map_scale(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Maps of up to 100,000 structures."""
+    _finish(_named(run_map_scale(quick, thread_count(threads))), json)
 
 
 @app.command("audits")

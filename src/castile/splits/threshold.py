@@ -27,7 +27,7 @@ _MOST_RATTLED = 300
 _LEAST_RATTLED = 16
 _MOST_COMPARED = {"average-soap": 10_000, "best-match": 1500, "largest": 500}
 _MOST_COMPARED_SLOW = 200
-_PLATEAU = 1.1
+_PLATEAU = 1.25
 _GIANT = 0.5
 
 
