@@ -14,6 +14,8 @@ from benchmarks import calibration as calibration_runs
 from benchmarks import fit_cost, pages
 from benchmarks.audits import audits as run_audits
 from benchmarks.barriers import barriers as run_barriers
+from benchmarks.calibration_sets import calibration_sets
+from benchmarks.comparison import comparison as run_comparison
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
 from benchmarks.learning import PARTS as LEARNING_PARTS
@@ -55,7 +57,8 @@ COMMANDS = (
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
     "accuracy si-published", "accuracy si", "accuracy mo", "accuracy rmd17 ethanol",
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
-    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb",
+    "calibration sets",
+    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb", "comparison",
     *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
@@ -169,13 +172,16 @@ def neb(json: Json = None, quick: Quick = False) -> None:
 
 @app.command("calibration")
 def calibration(
-    element: Annotated[str, typer.Argument(help="si or mo")],
+    element: Annotated[str, typer.Argument(help="si, mo, or sets: parts of many data sets")],
     json: Json = None,
     quick: Quick = False,
     threads: Threads = None,
     model: Model = None,
 ) -> None:
-    """Standard deviations of a default fit against the errors on its test set."""
+    """Standard deviations of a default fit against the errors on its test set, or of many fits."""
+    if element == "sets":
+        _finish(_named(calibration_sets(quick, thread_count(threads))), json)
+        return
     if element not in calibration_runs.ELEMENTS:
         raise typer.BadParameter(f"{element!r}: give one of {', '.join(calibration_runs.ELEMENTS)}")
     path = None if model is None else str(model)
@@ -264,6 +270,12 @@ def map_scale(json: Json = None, quick: Quick = False, threads: Threads = None) 
 def audits(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """Published splits audited, and the error of a random against a leak-proof split."""
     _finish(_named(run_audits(quick, thread_count(threads))), json)
+
+
+@app.command("comparison")
+def comparison(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Descriptors on four sets of properties, GAPs on silicon: curves, costs, budgets, and how they hold."""
+    _finish(_named(run_comparison(quick, thread_count(threads))), json)
 
 
 @app.command("all")
