@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 from castile.errors import InputError
 from castile.execution.memory import peak_memory
-from castile.execution.threads import limit_blas, map_chunks, thread_count
+from castile.execution.threads import limit_blas, map_chunks, share_chunks, thread_count
 
 
 def blas_threads() -> set[int]:
@@ -169,3 +169,46 @@ def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_peak_memory_grows_with_what_is_held() -> None:
     held = np.ones(20_000_000)
     assert peak_memory() > held.nbytes
+
+
+# ------------------------------------------------------------------ shared by the calling thread
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_shared_results_are_in_order_and_each_item_is_done_once(threads: int) -> None:
+    seen: list[int] = []
+
+    def work(k: int) -> int:
+        seen.append(k)
+        time.sleep(0.001 * (k % 3))
+        return k * k
+
+    assert share_chunks(work, range(20), threads) == [k * k for k in range(20)]
+    assert sorted(seen) == list(range(20))
+    assert share_chunks(work, [], threads) == []
+
+
+def test_the_calling_thread_takes_its_share() -> None:
+    names = share_chunks(lambda k: (time.sleep(0.005), threading.current_thread().name)[1], range(12), 2)
+    assert threading.current_thread().name in names
+    assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize("bad", [0, 7])
+def test_an_error_of_a_shared_item_ends_the_others(bad: int) -> None:
+    begun: list[int] = []
+
+    def work(k: int) -> None:
+        begun.append(k)
+        time.sleep(0.002)
+        if k == bad:
+            raise ValueError(f"item {k}")
+
+    with pytest.raises(ValueError, match=f"item {bad}"):
+        share_chunks(work, range(200), 2)
+    assert len(begun) < 50
+
+
+def test_shared_items_inside_of_a_worker_are_serial() -> None:
+    outer = map_chunks(lambda k: sum(share_chunks(lambda j: j * k, range(4), 2)), range(8), 2)
+    assert list(outer) == [6 * k for k in range(8)]

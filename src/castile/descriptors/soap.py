@@ -25,7 +25,7 @@ from castile.descriptors.radial_scaling import NoScaling, RadialScaling
 from castile.descriptors.soap_derivatives import explicit_derivatives
 from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
-from castile.execution.threads import map_chunks, thread_count
+from castile.execution.threads import share_chunks, thread_count
 from castile.numerics.pair_sorting import spread_pair_gradients
 from castile.structures.coincidence import refuse_coincident_atoms
 from castile.structures.neighbors import Pairs, neighbor_pairs
@@ -232,8 +232,7 @@ class SOAP(Descriptor):
         pieces = [
             (k, *span) for k, prepare in enumerate(prepared) for span in _spans(prepare.ordered.n_centers)
         ]
-        for _ in map_chunks(work, pieces, self.threads if len(pieces) > 1 else 1):
-            continue
+        share_chunks(work, pieces, self.threads)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -286,7 +285,7 @@ class SOAP(Descriptor):
 
         positions, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
         on_centers = np.zeros((ordered.n_centers, 3))
-        for first, last, gradient in map_chunks(work, list(_spans(ordered.n_centers)), self.threads):
+        for first, last, gradient in share_chunks(work, list(_spans(ordered.n_centers)), self.threads):
             spread_pair_gradients(
                 ordered.center[first:last], ordered.neighbor[first:last], ordered.vectors[first:last],
                 gradient, on_centers, positions, strain,

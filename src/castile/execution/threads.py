@@ -1,9 +1,9 @@
-"""How many threads run, and the map over chunks that they share."""
+"""How many threads run, and the maps over chunks that they share."""
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
@@ -143,3 +143,39 @@ def map_chunks(
             for future in pending:
                 future.cancel()
             wait(pending)
+
+
+def share_chunks(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None
+) -> list[Result]:
+    """Return ``function(item)`` of all items, which ``threads`` threads share, with single-threaded BLAS.
+
+    The calling thread is one of them and each takes the next item when it is done with one, so that a few
+    short items gain, too; :func:`map_chunks` is for long streams. When an item raises, items that have not
+    begun are dropped and those that have are waited for.
+    """
+    count = min(thread_count(threads), len(items))
+    with limit_blas(1):
+        if count <= 1 or getattr(_local, "is_worker", False):
+            return [function(item) for item in items]
+        found: list[Any] = [None] * len(items)
+        waiting = iter(range(len(items)))
+
+        def take() -> None:
+            try:
+                for index in waiting:  # of all threads: the next index is taken by one of them
+                    found[index] = function(items[index])
+            except BaseException:
+                for _ in waiting:
+                    continue
+                raise
+
+        futures = [_pool(thread_count(threads)).submit(take) for _ in range(count - 1)]
+        try:
+            take()
+        finally:
+            begun = [future for future in futures if not future.cancel()]
+            wait(begun)
+        for future in begun:
+            future.result()
+        return found

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import SoapEngine, SortedPairs
-from castile.execution.threads import map_chunks
+from castile.execution.threads import share_chunks
 from castile.numerics.pair_sorting import add_center_gradients
 from castile.potentials.energy_functions import EnergyFunction
 from castile.potentials.environment import Response
@@ -45,11 +45,11 @@ def add_soap_response(
     threads : int
     """
 
-    def work(piece: Piece) -> tuple[Piece, Array, Array]:
-        return piece, *_piece_response(engine, ordered, piece)
+    def work(piece: Piece) -> tuple[Array, Array]:
+        return _piece_response(engine, ordered, piece)
 
-    parallel = threads > 1 and len(pieces) > 1
-    for piece, energies, gradient in map_chunks(work, pieces, threads) if parallel else map(work, pieces):
+    results = share_chunks(work, pieces, threads) if threads > 1 else map(work, pieces)
+    for piece, (energies, gradient) in zip(pieces, results, strict=True):
         response.energies[ordered.center_atoms[piece.begin : piece.end]] += energies
         add_center_gradients(
             ordered.center_atoms,

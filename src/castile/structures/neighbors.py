@@ -10,13 +10,13 @@ from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from castile.errors import InputError
-from castile.execution.threads import map_chunks
+from castile.execution.threads import share_chunks
 from castile.numerics import cell_lists
 from castile.numerics.pair_sorting import running_sum
 from castile.structures.cells import search_cell
 
 MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
-PARALLEL_CENTERS = 2000  # fewer are not worth a second thread
+PARALLEL_CENTERS = 256  # fewer are not worth a second thread
 PART = 16000  # centres whose pairs are in memory at the same time
 _BLOCK = 500
 
@@ -172,8 +172,9 @@ def each_block(work: Callable[[int, int], Result], begin: int, end: int, threads
     """Return work(a, b) of blocks a:b of begin:end, which threads share where there are many."""
     if threads == 1 or end - begin < PARALLEL_CENTERS:
         return [work(begin, end)]
-    blocks = [(a, min(a + _BLOCK, end)) for a in range(begin, end, _BLOCK)]
-    return list(map_chunks(lambda block: work(*block), blocks, threads))
+    size = min(_BLOCK, -(-(end - begin) // (2 * threads)))
+    blocks = [(a, min(a + size, end)) for a in range(begin, end, size)]
+    return share_chunks(lambda block: work(*block), blocks, threads)
 
 
 def _check_finite(points: Array, what: str) -> None:
