@@ -25,6 +25,7 @@ from castile.descriptors.radial_scaling import NoScaling, RadialScaling
 from castile.descriptors.soap_derivatives import explicit_derivatives
 from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
+from castile.execution.scratch import Scratch
 from castile.execution.threads import share_chunks, thread_count
 from castile.numerics.pair_sorting import spread_pair_gradients
 from castile.structures.coincidence import refuse_coincident_atoms
@@ -223,11 +224,12 @@ class SOAP(Descriptor):
             return np.concatenate(rows) if rows else np.empty((0, engine.n_features), dtype=self.dtype_)
         offsets = np.cumsum([0] + [prepare.ordered.n_centers for prepare in prepared])
         out = np.empty((offsets[-1], engine.n_features), dtype=self.dtype_)
+        scratch = Scratch()
 
         def work(piece: tuple[int, int, int]) -> None:
             index, begin, end = piece
-            chunk = engine.chunk(prepared[index].ordered, begin, end)
-            out[offsets[index] + begin : offsets[index] + end] = chunk.features
+            rows = out[offsets[index] + begin : offsets[index] + end]
+            engine.chunk(prepared[index].ordered, begin, end, scratch, rows)
 
         pieces = [
             (k, *span) for k, prepare in enumerate(prepared) for span in _spans(prepare.ordered.n_centers)
@@ -271,6 +273,7 @@ class SOAP(Descriptor):
         weights = self._checked("cotangent", cotangent, (self._n_rows(ordered), engine.n_features))
         averaged = self._averaged_cotangent(ordered, weights) if self.average_ == "inner" else None
 
+        scratch = Scratch()
         def work(span: tuple[int, int]) -> tuple[int, int, NDArray[np.floating]]:
             begin, end = span
             first, last = engine.pair_range(ordered, begin, end)
@@ -278,9 +281,11 @@ class SOAP(Descriptor):
             if averaged is not None:
                 engine.density_vjp(ordered, begin, end, np.tile(averaged, end - begin), gradient)
             else:
-                share = weights[begin:end] if self.average_ is None else weights / ordered.n_centers
-                chunk = engine.chunk(ordered, begin, end)
-                engine.vjp(ordered, chunk, np.broadcast_to(share, (end - begin, engine.n_features)), gradient)
+                shared = self.average_ is not None
+                share = (
+                    np.repeat(weights / ordered.n_centers, end - begin, 0) if shared else weights[begin:end]
+                )
+                engine.vjp(ordered, engine.chunk(ordered, begin, end, scratch), share, gradient, scratch)
             return first, last, gradient
 
         positions, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))

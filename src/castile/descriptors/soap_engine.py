@@ -13,11 +13,11 @@ from castile.descriptors.pair_order import by_center_and_element
 from castile.descriptors.radial_bases import RadialBasis
 from castile.descriptors.radial_scaling import RadialScaling
 from castile.descriptors.radial_tables import build_radial_table
+from castile.execution.scratch import Scratch
 from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
 from castile.numerics.density import RadialTable
 from castile.numerics.harmonics import HarmonicsTable, harmonics_table
-from castile.numerics.simd import aligned_empty
 from castile.structures.neighbors import Pairs
 
 CHUNK = 64
@@ -191,10 +191,13 @@ class SoapEngine:
         """Return the first and last pair of the centres begin:end."""
         return int(pairs.first[begin * self.n_elements]), int(pairs.first[end * self.n_elements])
 
-    def density(self, pairs: SortedPairs, begin: int, end: int) -> Array:
-        """Return c of the centres begin:end, flat [centre, lm, channel, padded n]."""
-        count = end - begin
-        raw = aligned_empty(count * self._n_lm * self.n_elements * self._n_padded, self.dtype)
+    def density(self, pairs: SortedPairs, begin: int, end: int, scratch: Scratch | None = None) -> Array:
+        """Return c of the centres begin:end, flat [centre, lm, channel, padded n].
+
+        With ``scratch`` it is overwritten by the next density of this thread.
+        """
+        count, scratch = end - begin, scratch or Scratch()
+        raw = scratch.empty("density", count * self._n_lm * self.n_elements * self._n_padded, self.dtype)
         density_kernels.expand_density(
             pairs.first,
             begin,
@@ -206,7 +209,7 @@ class SoapEngine:
             raw,
         )
         self._add_central_atoms(raw, pairs.center_elements[begin:end])
-        return self._mixed(raw, count)
+        return self._mixed(raw, count, scratch)
 
     def _add_central_atoms(self, raw: Array, center_elements: NDArray[np.int64]) -> None:
         if self._has_center:
@@ -214,48 +217,76 @@ class SoapEngine:
                 center_elements, self._center_densities, self._n_lm, self._n_padded, raw
             )
 
-    def _mixed(self, raw: Array, count: int) -> Array:
+    def _mixed(self, raw: Array, count: int, scratch: Scratch) -> Array:
         if not self._mixes:
             return raw
-        mixed = np.empty(count * self._n_lm * self.n_channels * self._n_padded, dtype=self.dtype)
+        mixed = scratch.empty("mixed", count * self._n_lm * self.n_channels * self._n_padded, self.dtype)
         density_kernels.mix_channels(raw, count * self._n_lm, self._mixing, self._n_padded, mixed)
         return mixed
 
-    def _unmixed(self, gradient: Array, count: int) -> Array:
+    def _unmixed(self, gradient: Array, count: int, scratch: Scratch) -> Array:
         if not self._mixes:
             return gradient
-        raw = np.empty(count * self._n_lm * self.n_elements * self._n_padded, dtype=self.dtype)
+        raw = scratch.empty("unmixed", count * self._n_lm * self.n_elements * self._n_padded, self.dtype)
         transposed = np.ascontiguousarray(self._mixing.T)
         density_kernels.mix_channels(gradient, count * self._n_lm, transposed, self._n_padded, raw)
         return raw
 
-    def power_spectrum(self, density: Array, count: int) -> tuple[Array, Array]:
-        """Return (features, norms) of ``count`` densities."""
-        features = np.empty((count, self.n_features), dtype=self.dtype)
+    def power_spectrum(
+        self, density: Array, count: int, features: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return (features, norms) of ``count`` densities, written to ``features`` (count, n_features) if
+        given.
+        """
+        if features is None:
+            features = np.empty((count, self.n_features), dtype=self.dtype)
         norms = np.empty(count, dtype=self.dtype)
         power_kernels.power_spectrum(density, count, *self._kernel_sizes, features, norms)
         return features, norms
 
-    def chunk(self, pairs: SortedPairs, begin: int, end: int) -> Chunk:
-        """Return densities and power spectra of the centres begin:end."""
-        density = self.density(pairs, begin, end)
-        return Chunk(begin, end, density, *self.power_spectrum(density, end - begin))
+    def chunk(
+        self,
+        pairs: SortedPairs,
+        begin: int,
+        end: int,
+        scratch: Scratch | None = None,
+        features: Array | None = None,
+    ) -> Chunk:
+        """Return densities and power spectra of the centres begin:end.
 
-    def power_spectrum_vjp(self, density: Array, features: Array, norms: Array, cotangent: Array) -> Array:
-        """Return dE/dc given dE/dp (n_centers, n_features)."""
-        gradient = np.empty_like(density)
+        With ``scratch`` both are overwritten by the next chunk of this thread, except for power spectra that
+        are written to given ``features`` (end - begin, n_features).
+        """
+        if scratch is not None and features is None:
+            features = scratch.empty("features", (end - begin, self.n_features), self.dtype)
+        density = self.density(pairs, begin, end, scratch)
+        return Chunk(begin, end, density, *self.power_spectrum(density, end - begin, features))
+
+    def power_spectrum_vjp(
+        self, density: Array, features: Array, norms: Array, cotangent: Array, scratch: Scratch | None = None
+    ) -> Array:
+        """Return dE/dc given dE/dp (n_centers, n_features); with ``scratch`` the next one overwrites it."""
+        gradient = (scratch or Scratch()).empty("gradient", density.size, self.dtype)
         power_kernels.power_spectrum_vjp(
             density,
             features,
             norms,
             len(norms),
             *self._kernel_sizes,
-            np.array(cotangent, dtype=self.dtype, order="C"),
+            np.require(cotangent, self.dtype, ["C", "W"]),
             gradient,
         )
         return gradient
 
-    def density_vjp(self, pairs: SortedPairs, begin: int, end: int, gradient: Array, out: Array) -> None:
+    def density_vjp(
+        self,
+        pairs: SortedPairs,
+        begin: int,
+        end: int,
+        gradient: Array,
+        out: Array,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write dE/dr_ij of the pairs of centres begin:end to ``out`` (n_pairs, 3), given dE/dc."""
         density_kernels.density_vjp(
             pairs.first,
@@ -265,14 +296,21 @@ class SoapEngine:
             pairs.vectors,
             self._table,
             self._harmonics,
-            self._unmixed(gradient, end - begin),
+            self._unmixed(gradient, end - begin, scratch or Scratch()),
             out,
         )
 
-    def vjp(self, pairs: SortedPairs, chunk: Chunk, cotangent: Array, out: Array) -> None:
+    def vjp(
+        self,
+        pairs: SortedPairs,
+        chunk: Chunk,
+        cotangent: Array,
+        out: Array,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write dE/dr_ij of the chunk's pairs to ``out`` (n_pairs, 3), given dE/dp."""
-        gradient = self.power_spectrum_vjp(chunk.density, chunk.features, chunk.norms, cotangent)
-        self.density_vjp(pairs, chunk.begin, chunk.end, gradient, out)
+        gradient = self.power_spectrum_vjp(chunk.density, chunk.features, chunk.norms, cotangent, scratch)
+        self.density_vjp(pairs, chunk.begin, chunk.end, gradient, out, scratch)
 
     def density_jvp(self, pairs: SortedPairs, begin: int, end: int, pair_tangent: Array) -> Array:
         """Return the change of c of the centres begin:end along pair displacements (n_pairs, 3)."""
@@ -288,7 +326,7 @@ class SoapEngine:
             self._harmonics,
             raw,
         )
-        return self._mixed(raw, end - begin)
+        return self._mixed(raw, end - begin, Scratch())
 
     def power_spectrum_jvp(self, density: Array, features: Array, norms: Array, tangent: Array) -> Array:
         """Return the change of the features along the change ``tangent`` of the density."""

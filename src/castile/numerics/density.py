@@ -104,6 +104,7 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
     directions, distances = aligned_empty(3 * LANES, dtype), aligned_empty(LANES, dtype)
     values = aligned_empty(n_lm * LANES, dtype)
     radial = aligned_empty((table.l_max + 1) * LANES * n_padded, dtype)
+    where = np.empty(LANES, np.int64)
     density[: (end - begin) * n_lm * row] = 0.0
     segment = begin * n_species
     last = first[end * n_species]
@@ -111,7 +112,7 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
         block_end = min(block + LANES, last)
         _unit_vectors(vectors, block, block_end, directions, distances)
         harmonics_values(directions, harmonics, values)
-        _radial_values(distances, block_end - block, table, radial)
+        _radial_values(distances, block_end - block, table, where, radial)
         pair = block
         while pair < block_end:
             while first[segment + 1] <= pair:
@@ -129,16 +130,19 @@ def expand_density(first, begin, end, n_species, vectors, table, harmonics, dens
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _radial_values(distances, n_pairs, table, radial):
-    """Write R_nl of one block of pairs to the flat radial[l, pair, n]."""
+def _radial_values(distances, n_pairs, table, where, radial):
+    """Write R_nl of one block of pairs to the flat radial[l, pair, n].
+
+    Distances are replaced by the positions in the intervals, whose offsets go to ``where``.
+    """
     n_padded = table.n_padded
-    t = np.empty(1, radial.dtype)
     for lane in range(n_pairs):
-        offset, t[0] = _locate(table, distances[lane])
-        position = splat(t, 0)
-        for degree in range(table.l_max + 1):
+        where[lane], distances[lane] = _locate(table, distances[lane])
+    for degree in range(table.l_max + 1):
+        for lane in range(n_pairs):
+            position = splat(distances, lane)
             for n in range(0, n_padded, LANES):
-                source = offset + degree * _TERMS * n_padded + n
+                source = where[lane] + degree * _TERMS * n_padded + n
                 value = _value(table.coefficients, source, n_padded, position)
                 store(radial, (degree * LANES + lane) * n_padded + n, value)
 
@@ -167,9 +171,9 @@ def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotange
     n_padded = table.n_padded
     row = n_species * n_padded
     dtype = cotangent.dtype
-    directions, distances = np.empty(3 * LANES, dtype), np.empty(LANES, dtype)
-    values, grad_x = np.empty(n_lm * LANES, dtype), np.empty(n_lm * LANES, dtype)
-    grad_y, grad_z = np.empty(n_lm * LANES, dtype), np.empty(n_lm * LANES, dtype)
+    directions, distances = aligned_empty(3 * LANES, dtype), aligned_empty(LANES, dtype)
+    values, grad_x = aligned_empty(n_lm * LANES, dtype), aligned_empty(n_lm * LANES, dtype)
+    grad_y, grad_z = aligned_empty(n_lm * LANES, dtype), aligned_empty(n_lm * LANES, dtype)
     t = np.empty(1, dtype)
     zero = fill(cotangent, 0.0)
     for segment in range(begin * n_species, end * n_species):
