@@ -217,6 +217,8 @@ class DescribedProposer(Proposer):
     learning : LearningSettings
     over_list : bool
         Whether the improvement counts over the top list, or over the best label.
+    known : tuple of Label
+        Labels that the loop begins with.
     """
 
     inputs: Inputs
@@ -224,9 +226,11 @@ class DescribedProposer(Proposer):
     objective: Objective
     learning: LearningSettings = field(default_factory=LearningSettings)
     over_list: bool = True
+    known: tuple[Label, ...] = ()
 
     def propose(self, labels: Sequence[Label], batch: int, top: int) -> Proposal:
         """Learn, and score what is not labelled."""
+        labels = (*self.known, *labels)
         good = [label for label in labels if label.value is not None]
         if not good:
             raise InputError("there are no labels to begin with; label some candidates first")
@@ -256,5 +260,6 @@ class DescribedProposer(Proposer):
     def fingerprint(self) -> str:
         """Hash of features and options."""
         digest = hashlib.sha256(np.ascontiguousarray(self.inputs.features).tobytes())
-        digest.update(repr((self.objective, self.learning, self.over_list)).encode())
+        known = [(label.index, label.value) for label in self.known]
+        digest.update(repr((self.objective, self.learning, self.over_list, known)).encode())
         return digest.hexdigest()
