@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.svm import SVR
 
 from castile.descriptors.soap import SOAP
 from castile.errors import InputError, NotFittedError
@@ -160,19 +161,53 @@ def test_rematch_lies_between_average_and_best_match() -> None:
     assert raw[0] <= best_match(a, b, 2.0) + 1e-12
 
 
-@pytest.mark.parametrize("gamma", [1e-12, 1e-6, 1.0, 1e12])
-def test_entropic_plan_has_exact_marginals_and_never_overflows(gamma: float) -> None:
-    cost = np.random.default_rng(1).random((6, 4))
-    try:
-        plan = entropic_plan(cost, gamma).plan
-    except MatchingError as error:
-        assert gamma < 1e-4
-        assert "raise gamma" in str(error)  # noqa: PT017
-        return
+@pytest.mark.parametrize("gamma", [1e-12, 1e-9, 1e-6, 1e-3, 1.0, 1e6, 1e12])
+@pytest.mark.parametrize("kind", ["random", "ties", "blocks"])
+def test_entropic_plan_has_exact_marginals_and_never_overflows(gamma: float, kind: str) -> None:
+    generator = np.random.default_rng(1)
+    cost = generator.random((6, 4))
+    if kind == "ties":
+        cost = np.round(cost, 1)
+    elif kind == "blocks":  # elements that must not be matched beside near-twins
+        cost = np.where(generator.random((6, 4)) < 0.5, 1.0, 1e-3 * cost)
+    plan = entropic_plan(cost, gamma).plan
     assert np.isfinite(plan).all()
     np.testing.assert_allclose(plan.sum(axis=1), 1.0 / 6.0, rtol=1e-12)
     np.testing.assert_allclose(plan.sum(axis=0), 1.0 / 4.0, rtol=1e-12)
     assert (plan >= 0.0).all()
+    assert -1e-12 <= np.sum(plan * cost) - optimal_transport_cost(cost) <= gamma * np.log(24.0) + 1e-8
+
+
+def test_matching_that_does_not_converge_is_explained() -> None:
+    with pytest.raises(MatchingError, match="raise gamma"):
+        entropic_plan(np.random.default_rng(1).random((6, 4)), 1e-3, tolerance=0.0, max_iterations=3)
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_supercells_and_other_cells_have_the_same_similarity_to_another_structure(kind) -> None:
+    atoms, other = alloy(), rattled(alloy(), 7, 0.3)
+    soap = SOAP(**SOAP_SETTINGS).fit([atoms])
+    kernel = make_structure_kernel(kind.name, zeta=2.0, gamma=0.05)
+    own, *same = describe_environments(soap, [other, atoms, *same_structures(atoms).values()])
+    values = [kernel.dissimilarity(own, each) for each in same]
+    np.testing.assert_allclose(values, values[0], atol=1e-8)
+
+
+def test_per_atom_similarity_does_not_depend_on_orientation_order_or_supercell() -> None:
+    atoms, other = alloy(), rattled(alloy(), 7, 0.3)
+    soap = SOAP(**SOAP_SETTINGS).fit([atoms])
+    a, b, bb = describe_environments(soap, [atoms, other, other.repeat((1, 1, 2))])
+    K = BestMatchKernel(2.0).per_atom(a, b)
+    np.testing.assert_allclose(np.diag(BestMatchKernel(2.0).per_atom(a, a)), 1.0)
+    np.testing.assert_allclose(BestMatchKernel(2.0).per_atom(a, bb), np.tile(K, 2), atol=1e-9)
+    order = np.random.default_rng(3).permutation(len(other))
+    turned = other[order]
+    turned.rotate(40.0, (1, 2, 3), rotate_cell=True)
+    turned.positions += 1.0
+    (c,) = describe_environments(soap, [turned])
+    np.testing.assert_allclose(BestMatchKernel(2.0).per_atom(a, c), K[:, order], atol=1e-9)
+    similarity = StructureSimilarity(soap, "best-match", zeta=2.0).fit([atoms])
+    np.testing.assert_allclose(similarity.per_atom(atoms, other), K, atol=1e-12)
 
 
 def test_entropic_plan_agrees_with_plain_sinkhorn() -> None:
@@ -233,11 +268,19 @@ def test_scikit_learn_takes_it_as_kernel_and_as_matrix() -> None:
     K = similarity(structures)
     ridge = KernelRidge(alpha=1e-10, kernel="precomputed").fit(K, y)
     assert np.abs(ridge.predict(K) - y).max() < 0.1 * np.std(y)
-    kernel = ConstantKernel(4.0) * clone(similarity)
+    kernel = ConstantKernel(4.0, (1e-3, 1e12)) * clone(similarity)
     process = GaussianProcessRegressor(kernel, alpha=1e-4, optimizer=None)
     X = structure_array(structures)
     expected = 4.0 * K @ np.linalg.solve(4.0 * K + 1e-4 * np.eye(12), y)
     np.testing.assert_allclose(process.fit(X, y).predict(X), expected, atol=1e-6)
+    learned = GaussianProcessRegressor(kernel, alpha=1e-4).fit(X, y)  # its amplitude by the evidence
+    assert learned.log_marginal_likelihood_value_ >= process.log_marginal_likelihood_value_
+    _, deviations = learned.predict(structure_array(structures[:2]), return_std=True)
+    assert np.isfinite(deviations).all()
+    machine = SVR(kernel="precomputed", C=100.0, epsilon=1e-3).fit(K, y)
+    new = [rattled(bulk("Si"), seed, 0.1) for seed in (50, 51)]
+    assert machine.predict(similarity(new, structures)).shape == (2,)
+    assert np.abs(machine.predict(K) - y).max() < np.std(y)
 
 
 def test_bad_arguments_are_named() -> None:
