@@ -27,6 +27,8 @@ from benchmarks.peers import PeerMissing
 from benchmarks.precision import precision as run_precision
 from benchmarks.records import Record, print_record, write_record
 from benchmarks.scaling import scaling as run_scaling
+from benchmarks.screening import screening as run_screening
+from benchmarks.screening_recall import screening_recall
 from benchmarks.selection import draw as draw_selection
 from benchmarks.selection import selection as run_selection
 from benchmarks.smoke import Disagreement
@@ -58,7 +60,7 @@ COMMANDS = (
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
     "calibration sets",
     "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb",
-    *(f"learning {part}" for part in LEARNING_PARTS),
+    "screening", "screening-recall", *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
 
@@ -269,6 +271,18 @@ def map_scale(json: Json = None, quick: Quick = False, threads: Threads = None) 
 def audits(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """Published splits audited, and the error of a random against a leak-proof split."""
     _finish(_named(run_audits(quick, thread_count(threads))), json)
+
+
+@app.command("screening")
+def screening(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """100,000 candidates in one pass, and a screening that is killed and goes on."""
+    _finish(_named(run_screening(quick, thread_count(threads))), json)
+
+
+@app.command("screening-recall")
+def recall(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Labels that loops need to find the best 1 %: SOAP, distribution functions, chance."""
+    _finish(_named(screening_recall(quick, thread_count(threads))), json)
 
 
 @app.command("all")

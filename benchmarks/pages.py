@@ -21,6 +21,7 @@ PAGES = (
     "docs/neb.md",
     "docs/barriers.md",
     "docs/splits.md",
+    "docs/screening.md",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 SUMMARY = "accuracy"
