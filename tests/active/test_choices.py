@@ -7,9 +7,10 @@ from ase.calculators.emt import EMT
 from scipy.stats import norm
 
 import castile
-from castile.active.batches import choose_batch, greedy_variance
+from castile.active.batches import choose_batch, greedy_information
 from castile.active.exploration import Candidate
 from castile.active.random_structures import random_structure
+from castile.active.structure_selection import select_structures
 from castile.active.surprises import calibrate, make_surprise
 from castile.active.surrogate import Surrogate
 from castile.errors import InputError
@@ -55,19 +56,35 @@ def test_a_batch_has_no_near_duplicates(method: str, model: castile.GAP) -> None
     assert choose_batch([], 4, method, model) == ()
 
 
-def test_greedy_variance_is_that_of_conditioning_a_dense_gaussian() -> None:
+def test_greedy_information_is_that_of_conditioning_a_dense_gaussian() -> None:
     generator = np.random.default_rng(2)
-    factor = generator.normal(size=(12, 5))
-    covariance, noise = factor @ factor.T, np.full(12, 0.05)
-    chosen = greedy_variance(covariance, 4, noise, first=3, remaining=0.0)
+    blocks = [generator.normal(size=(3, 14)) * generator.uniform(0.5, 3.0) for _ in range(9)]
+    blocks.append(blocks[3] + 1e-6)
+    chosen = greedy_information(blocks, 4, first=3)
     expected = [3]
+    covariance = np.concatenate(blocks) @ np.concatenate(blocks).T
     while len(expected) < 4:
-        block = covariance[np.ix_(expected, expected)] + 0.05 * np.eye(len(expected))
-        cross = covariance[:, expected]
-        left = np.diag(covariance) - np.einsum("ij,ij->i", cross @ np.linalg.inv(block), cross)
-        left[expected] = -1.0
-        expected.append(int(np.argmax(left)))
+        gains = np.full(9, -1.0)
+        rows = np.concatenate([np.arange(3 * k, 3 * k + 3) for k in expected])
+        for k in set(range(9)) - set(expected):
+            mine = np.arange(3 * k, 3 * k + 3)
+            known = covariance[np.ix_(rows, rows)] + np.eye(len(rows))
+            cross = covariance[np.ix_(mine, rows)]
+            left = covariance[np.ix_(mine, mine)] - cross @ np.linalg.solve(known, cross.T)
+            gains[k] = 0.5 * np.linalg.slogdet(np.eye(3) + left)[1]
+        expected.append(int(np.argmax(gains)))
     assert chosen == expected
+    assert 9 not in greedy_information(blocks, 10, first=3)  # the near-duplicate of the first
+
+
+def test_a_batch_is_the_selection_of_all_labels_given_the_model(model: castile.GAP) -> None:
+    pool = candidates()[::3]
+    chosen = select_structures([c.atoms for c in pool], 4, model=model, method="variance", threads=1)
+    order = chosen.structures.tolist()
+    first = Candidate("first", pool[order[0]].atoms, 9.0)
+    others = [pool[k] for k in range(len(pool)) if k != order[0]]
+    batch = choose_batch([first, *others], 4, "variance", model)
+    assert [c.key for c in batch[1:]] == [pool[k].key for k in order[1:]]
 
 
 @pytest.mark.parametrize("formula", ["Cu4", "Na4Cl4", "SiO2"])

@@ -6,14 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.active.exploration import Candidate
+from castile.active.pool_prior import PriorChoices, default_points, model_process
+from castile.active.pool_process import KINDS
 from castile.descriptors.soap import SOAP
+from castile.execution.threads import limit_blas
 from castile.potentials.gap import GAP
 from castile.selection import farthest_points
+from castile.selection.information import PosteriorRoot, information_gain, repeated_information
+from castile.selection.row_blocks import compress_block
+from castile.structures import as_source
 
 COMPETITORS = 5
 """Candidates with the largest deviations that compete for each place."""
-REMAINING = 0.01
-"""A structure whose variance, given those already chosen, falls below this part of it is a near-duplicate."""
+NEAR_DUPLICATE = 1.05
+"""A structure whose labels bring less than so many times what a repetition of them would is a near-duplicate
+of those already chosen."""
 
 
 def choose_batch(candidates: Sequence[Candidate], size: int, method: str, gap: GAP) -> tuple[Candidate, ...]:
@@ -24,9 +31,10 @@ def choose_batch(candidates: Sequence[Candidate], size: int, method: str, gap: G
     candidates : sequence of Candidate
     size : int
     method : "variance" or "farthest"
-        variance: greedily the largest variance of the energy per atom given the energies of those already
-        chosen (pivoted Cholesky of the posterior covariance); farthest: farthest from each other in the space
-        of averaged SOAP vectors. Both begin with the largest force deviation.
+        variance: greedily the largest expected information of all labels (energy, forces, stress) given those
+        of the structures already chosen, the pivoted Cholesky factorization of the posterior covariance;
+        farthest: farthest from each other in the space of averaged SOAP vectors. Both begin with the largest
+        force deviation.
     gap : GAP
     """
     ranked = sorted(candidates, key=lambda candidate: -candidate.deviation)[: COMPETITORS * size]
@@ -37,50 +45,39 @@ def choose_batch(candidates: Sequence[Candidate], size: int, method: str, gap: G
 
 
 def _by_variance(ranked: list[Candidate], size: int, gap: GAP) -> list[int]:
-    structures = [candidate.atoms for candidate in ranked]
-    sizes = np.array([len(atoms) for atoms in structures], dtype=np.float64)
-    covariance = gap.energy_covariance(structures) / np.outer(sizes, sizes)
-    noise = gap.fit_report.noise("energy")
-    variance = 0.0 if noise is None else noise.sigma**2
-    return greedy_variance(covariance, size, variance / sizes, first=0)
+    pool = as_source([candidate.atoms for candidate in ranked])
+    n_points = default_points("model", size)
+    process = model_process(gap, pool, n_points, PriorChoices(), KINDS, 0, gap.threads, lambda: None)
+    with limit_blas(1):
+        blocks = [compress_block(process.label_features(structure)[0]) for structure in pool]
+        return greedy_information(blocks, size, first=0)
 
 
-def greedy_variance(
-    covariance: NDArray[np.float64],
-    size: int,
-    noise: NDArray[np.float64],
-    first: int,
-    remaining: float = REMAINING,
-) -> list[int]:
-    """Return indices by the largest variance given those chosen before, without near-duplicates.
-
-    v_i <- v_i - c_ij^2 / (v_j + noise_j) after each choice j, and the same for the covariances.
+def greedy_information(blocks: Sequence[NDArray[np.float64]], size: int, first: int) -> list[int]:
+    """Return indices of blocks by information given those chosen before, without near-duplicates.
 
     Parameters
     ----------
-    covariance : ndarray, shape (n, n)
+    blocks : sequence of ndarray, shape (n_labels, n_columns)
+        Labels in whitened weights and units of their noise.
     size : int
-    noise : ndarray, shape (n,)
-        Variances of the labels.
     first : int
         Chosen in any case.
-    remaining : float
-        Stop when no variance is left above this part of what it was.
     """
-    left = np.array(covariance, dtype=np.float64)
-    before = np.maximum(np.diag(covariance), 1e-30)
-    chosen = [first]
-    while len(chosen) < min(size, len(left)):
-        pivot = chosen[-1]
-        column = left[:, pivot].copy()
-        left -= np.outer(column, column) / max(column[pivot] + noise[pivot], 1e-30)
-        variances = np.diag(left).copy()
-        variances[variances < remaining * before] = -np.inf
-        variances[chosen] = -np.inf
-        best = int(np.argmax(variances))
-        if variances[best] == -np.inf:
-            break
+    root = PosteriorRoot(blocks[0].shape[1])
+    bounds = {k: information_gain(block) for k, block in enumerate(blocks) if k != first}
+    chosen, known = [first], dict.fromkeys(bounds, 0)
+    root.observe(root.whiten(blocks[first]))
+    while bounds and len(chosen) < size:
+        best = max(bounds, key=lambda k: bounds[k])
+        if known[best] < len(chosen):  # gains only fall: those of the others need not be known
+            bounds[best], known[best] = information_gain(root.whiten(blocks[best])), len(chosen)
+            if bounds[best] <= NEAR_DUPLICATE * repeated_information(blocks[best]):
+                del bounds[best]
+            continue
         chosen.append(best)
+        del bounds[best]
+        root.observe(root.whiten(blocks[best]))
     return chosen
 
 

@@ -70,6 +70,17 @@ def information_gain(whitened: Float64Array) -> float:
     return float(np.sum(np.log(np.diagonal(cholesky(gram, lower=True, check_finite=False)))))
 
 
+def repeated_information(whitened: Float64Array) -> float:
+    """Expected information of a block that is observed a second time, 1/2 sum log(1 + s / (1 + s)) in nats.
+
+    s are the eigenvalues of Z Z^T. A block that brings no more than this brings nothing but less noise.
+    """
+    if len(whitened) == 0:
+        return 0.0
+    squares = np.maximum(np.linalg.eigvalsh(whitened @ whitened.T), 0.0)
+    return float(0.5 * np.sum(np.log1p(squares / (1.0 + squares))))
+
+
 class Criterion(Protocol):
     """What a block is worth given what was observed before; never grows by more observations."""
 
