@@ -277,10 +277,10 @@ def test_scikit_learn_takes_it_as_kernel_and_as_matrix() -> None:
     assert learned.log_marginal_likelihood_value_ >= process.log_marginal_likelihood_value_
     _, deviations = learned.predict(structure_array(structures[:2]), return_std=True)
     assert np.isfinite(deviations).all()
-    machine = SVR(kernel="precomputed", C=100.0, epsilon=1e-3).fit(K, y)
+    machine = SVR(kernel="precomputed", C=1e5, epsilon=1e-3).fit(K, y)
     new = [rattled(bulk("Si"), seed, 0.1) for seed in (50, 51)]
     assert machine.predict(similarity(new, structures)).shape == (2,)
-    assert np.abs(machine.predict(K) - y).max() < np.std(y)
+    assert np.median(np.abs(machine.predict(K) - y)) < 0.1 * np.std(y)
 
 
 def test_bad_arguments_are_named() -> None:
