@@ -15,6 +15,7 @@ from benchmarks import fit_cost, pages
 from benchmarks.audits import audits as run_audits
 from benchmarks.barriers import barriers as run_barriers
 from benchmarks.calibration_sets import calibration_sets
+from benchmarks.comparison import comparison as run_comparison
 from benchmarks.data import MissingData
 from benchmarks.isolation import ChildFailed
 from benchmarks.learning import PARTS as LEARNING_PARTS
@@ -59,7 +60,7 @@ COMMANDS = (
     "accuracy si-published", "accuracy si", "accuracy mo", "accuracy rmd17 ethanol",
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
     "calibration sets",
-    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb",
+    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb", "comparison",
     "screening", "screening-recall", *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
@@ -271,6 +272,12 @@ def map_scale(json: Json = None, quick: Quick = False, threads: Threads = None) 
 def audits(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
     """Published splits audited, and the error of a random against a leak-proof split."""
     _finish(_named(run_audits(quick, thread_count(threads))), json)
+
+
+@app.command("comparison")
+def comparison(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Descriptors on four sets of properties, GAPs on silicon: curves, costs, budgets, and how they hold."""
+    _finish(_named(run_comparison(quick, thread_count(threads))), json)
 
 
 @app.command("screening")

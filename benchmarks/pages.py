@@ -22,6 +22,7 @@ PAGES = (
     "docs/barriers.md",
     "docs/splits.md",
     "docs/screening.md",
+    "docs/comparison.md",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 SUMMARY = "accuracy"

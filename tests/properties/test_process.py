@@ -144,6 +144,24 @@ def test_evidence_finds_the_parameters_of_drawn_targets() -> None:
     assert np.exp(found.noise) * found.amplitude == pytest.approx(0.3, rel=0.15)
 
 
+def test_near_twins_do_not_shorten_the_length() -> None:
+    train, test = random_inputs(120, n_features=2), random_inputs(80, seed=1, n_features=2)
+    hidden = 0.3 * np.random.default_rng(5).normal(size=120)  # shared by twins, told by no feature
+    y = targets_of(train) + hidden
+    shift = 1e-4 * np.random.default_rng(6).normal(size=train.features.shape)
+    double = Inputs(
+        np.vstack([train.features, train.features + shift]),
+        np.arange(241),
+        np.vstack([train.composition, train.composition]),
+    )
+    settings = LearningSettings(("matern",))
+    single_error, double_error = (
+        np.abs(learn_process(inputs, values, settings).predict(test)[0] - targets_of(test)).mean()
+        for inputs, values in ((train, y), (double, np.concatenate([y, y])))
+    )
+    assert double_error < 1.3 * single_error
+
+
 def test_large_and_small_problems_agree() -> None:
     train, test = random_inputs(400, n_features=2), random_inputs(50, seed=1, n_features=2)
     y = targets_of(train)

@@ -148,7 +148,7 @@ def _described(
         descriptor.fit(data.structures)
         describe(descriptor, data.structures[:_WARM_UP], scope)
         descriptor.reset_cost()
-        step = max(1, len(data) // _COST_SAMPLE) if only_cost else 1
+        step = -(-len(data) // _COST_SAMPLE) if only_cost else 1
         inputs = describe(descriptor, list(data.structures[::step]), scope)
     except InputError as error:
         raise InputError(f"descriptor {named.label!r}: {error}") from error

@@ -40,6 +40,7 @@ FEWEST = 5
 _FIRST_SUBSET, _SUBSET, _ATOM_SUBSET, _ATOM_POINTS = 300, 800, 300, 200
 _MOST_ROWS = 20_000
 _FAILED = 1e10
+_TWIN, _FEWEST_DISTINCT = 0.02, 30
 _LINEAR_BOUNDS = (-5.0, 5.0)
 
 
@@ -80,7 +81,7 @@ def learn_process(inputs: Inputs, targets: Float64Array, settings: LearningSetti
     """Return the process of ``targets`` (n_structures,) on ``inputs``.
 
     The kernel and its length (or exponent) are learned on at most 800 structures drawn with the seed (300
-    for sums over atoms), noise and amplitude on all.
+    for sums over atoms) without near-twins, noise and amplitude on all.
 
     Raises
     ------
@@ -96,20 +97,36 @@ def learn_process(inputs: Inputs, targets: Float64Array, settings: LearningSetti
             raise InputError("solver = 'exact' is for targets of whole structures; use 'sparse' or 'auto'")
         return _learn_sums(inputs, targets, settings, generator)
     order = generator.permutation(len(inputs))
-    first = order[:_FIRST_SUBSET]
+    distinct = distinct_structures(inputs, order[:_SUBSET], settings.scaling)
+    first = distinct[:_FIRST_SUBSET]
     candidates = [_learn_on(inputs, targets, first, kernel, settings.scaling) for kernel in settings.kernels]
     best = max(range(len(candidates)), key=lambda k: candidates[k][1])
     basis = candidates[best][0]
-    subset = order[:_SUBSET]
-    if len(subset) > len(first):
+    if len(distinct) > len(first):
         basis = _learn_on(
-            inputs, targets, subset, settings.kernels[best], settings.scaling, basis.parameters
+            inputs, targets, distinct, settings.kernels[best], settings.scaling, basis.parameters
         )[0]
     sparse = settings.solver == "sparse" or (settings.solver == "auto" and len(inputs) > MOST_EXACT)
     if not sparse:
-        return condition_exactly(basis, inputs, targets, refine=len(inputs) > len(subset))
+        return condition_exactly(basis, inputs, targets, refine=len(inputs) > len(distinct))
     points = basis.scaler(inputs.features[order[: settings.n_sparse]])
     return condition_sparsely(basis, points, inputs, targets, refine=True)
+
+
+def distinct_structures(inputs: Inputs, candidates: IndexArray, scaling: Scaling) -> IndexArray:
+    """Return the candidates without near-twins of earlier ones, all of them where fewer than 30 are left.
+
+    Twins share what the features do not tell, so that their labels agree better than the noise allows: with
+    them the evidence takes that for structure, and the length becomes too short. Near: 2 % of the
+    root-mean-square distance of two structures.
+    """
+    rows = Scaler.learn(inputs.features[candidates], scaling, unit=False)(inputs.features[candidates])
+    squared = proximity("rbf", rows, rows)
+    limit = 2.0 * _TWIN**2 + 1e-12
+    kept = np.ones(len(candidates), dtype=bool)
+    for k in range(1, len(candidates)):
+        kept[k] = not (kept[:k] & (squared[k, :k] < limit)).any()
+    return candidates[kept] if int(kept.sum()) >= _FEWEST_DISTINCT else candidates
 
 
 def _check(inputs: Inputs, targets: Float64Array) -> None:
