@@ -107,13 +107,11 @@ def test_a_killed_command_goes_on_and_writes_the_same_bytes(saved: Path, tmp_pat
         return [*start, "--model", str(saved), *places, *options]
 
     journal = tmp_path / "cut.csv.journal"
-    for n_lines in (2, 9):
-        process = subprocess.Popen(command("cut"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_for_lines(journal, n_lines, process)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    before = journal.read_bytes().count(b"\n")
-    assert 9 < before < 25
+    process = subprocess.Popen(command("cut"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for_lines(journal, 5, process)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 5 < journal.read_bytes().count(b"\n") < 25
     assert not (tmp_path / "cut.csv").exists()
     subprocess.run(command("cut"), check=True, capture_output=True)
     subprocess.run(command("whole"), check=True, capture_output=True)
