@@ -19,7 +19,7 @@ from castile.active.ledger import State
 from castile.active.status import campaign_status
 from castile.active.store import CalculationStore
 
-N_KILLS = 3
+N_KILLS = 2
 
 
 def start(path: Path) -> subprocess.Popen:
@@ -52,7 +52,7 @@ def check_ledger(directory: Path, log: Path) -> None:
 
 
 def test_campaign_survives_kills_at_random_moments(tmp_path: Path) -> None:
-    stop = "force_error = 0.0005\nmax_calculations = 14\nmax_cycles = 1"
+    stop = "force_error = 0.0005\nmax_calculations = 10\nmax_cycles = 1"
     path = write_campaign(tmp_path, delay=0.15, stop=stop)
     directory = tmp_path / "campaign"
     clock = random.Random(7)

@@ -148,9 +148,13 @@ def test_cur_is_the_greedy_orthogonal_choice():
 
 
 @pytest.mark.parametrize("initial", [(), (3, 70, 250)])
-def test_cur_in_a_stream_is_cur(initial, tmp_path):
-    """The first round of both is the same; in single precision from a file, and beyond it no duplicates."""
-    features = soap_like(300, 25).astype(np.float32)
+@pytest.mark.parametrize("repeats", [1, 20])
+def test_cur_in_a_stream_is_cur(initial, repeats, tmp_path):
+    """The first round of both is the same; in single precision from a file, and beyond it no duplicates.
+
+    With repeated features there are fewer points than features.
+    """
+    features = np.tile(soap_like(300, 25).astype(np.float32), (1, repeats))
     features.tofile(tmp_path / "features")
     mapped = np.memmap(tmp_path / "features", dtype=np.float32, mode="r", shape=features.shape)
     expected = cur_points(features, 15, initial=initial)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
 from castile.selection.cur import RANK_TOLERANCE
-from castile.selection.distances import IndexArray, make_pool
+from castile.selection.distances import FloatArray, IndexArray, make_pool
 from castile.selection.farthest import farthest_points
 
 Float64Array = NDArray[np.float64]
@@ -23,7 +23,7 @@ def streamed_cur_points(
     The choice of ``cur_points`` until its first round ends. The left singular vectors are rows times V / S,
     with V and S from the Gram matrix of the features, which is summed up in chunks. The leverage that a point
     has left only falls as others are chosen, so a lazy search needs few rows at every step. Memory: the
-    square of the number of features, and a number per point. After as many points as there are directions,
+    square of the number of features (or of points, if fewer), and a number per point. After as many points as there are directions,
     those farthest from all chosen follow.
 
     Arguments and errors as of ``cur_points``.
@@ -33,14 +33,8 @@ def streamed_cur_points(
 
     """
     pool = make_pool(features, n_select, initial)
-    n_points, width = pool.features.shape
-    gram = np.zeros((width, width))
-    for first in range(0, n_points, CHUNK):
-        part = pool.features[first : first + CHUNK].astype(np.float64)
-        gram += part.T @ part
-    squares, vectors = eigh(gram)
-    kept = squares > RANK_TOLERANCE * squares[-1]
-    project = vectors[:, kept] / np.sqrt(squares[kept])
+    n_points = len(pool.features)
+    project = _projection(pool.features)
     left = np.empty(n_points)
     for first in range(0, n_points, CHUNK):
         part = pool.features[first : first + CHUNK].astype(np.float64) @ project
@@ -65,6 +59,26 @@ def streamed_cur_points(
     before = np.concatenate([pool.initial, np.array(chosen, dtype=np.int64)])
     more = farthest_points(pool.features, n_select - len(chosen), seed=seed, initial=before)
     return np.concatenate([np.array(chosen, dtype=np.int64), more])
+
+
+def _projection(features: FloatArray) -> Float64Array:
+    """V / S of the singular values that count, (n_features, k), from the smaller Gram matrix.
+
+    It is that of the features, summed up in chunks, or of the points where there are fewer: V = X^T U / S.
+    """
+    n_points, width = features.shape
+    if n_points < width:
+        rows = features[:].astype(np.float64)
+        squares, vectors = eigh(rows @ rows.T)
+        kept = squares > RANK_TOLERANCE * squares[-1]
+        return np.asarray(rows.T @ vectors[:, kept] / squares[kept])
+    gram = np.zeros((width, width))
+    for first in range(0, n_points, CHUNK):
+        part = features[first : first + CHUNK].astype(np.float64)
+        gram += part.T @ part
+    squares, vectors = eigh(gram)
+    kept = squares > RANK_TOLERANCE * squares[-1]
+    return np.asarray(vectors[:, kept] / np.sqrt(squares[kept]))
 
 
 class _Basis:
