@@ -23,8 +23,8 @@ def streamed_cur_points(
     The choice of ``cur_points`` until its first round ends. The left singular vectors are rows times V / S,
     with V and S from the Gram matrix of the features, which is summed up in chunks. The leverage that a point
     has left only falls as others are chosen, so a lazy search needs few rows at every step. Memory: the
-    square of the number of features (or of points, if fewer), and a number per point. After as many points as there are directions,
-    those farthest from all chosen follow.
+    square of the number of features (or of points, if fewer), and a number per point. After as many points
+    as there are directions, those farthest from all chosen follow.
 
     Arguments and errors as of ``cur_points``.
 
