@@ -123,6 +123,7 @@ class MinimizationExplorer(Explorer):
         labelled = state.round > 0 and guide.is_settled(f"{place}/round {state.round - 1}")
 
         def look(progress: RelaxationProgress) -> None:
+            """Assess the structure where the minimization is."""
             if guide.interrupted():
                 raise _Interrupted
             step = state.step + progress.step

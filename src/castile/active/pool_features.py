@@ -117,6 +117,7 @@ def _write(
     total, n_rows = len(source), 0
 
     def describe(structure: LabelledStructure) -> tuple[LabelledStructure, Features]:
+        """Averaged features of a structure, or those of its atoms."""
         return structure, structure_features(structure, term, what)
 
     for done, (structure, rows) in enumerate(map_chunks(describe, source, threads), start=1):

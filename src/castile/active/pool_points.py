@@ -85,6 +85,7 @@ def pool_points(
     names = [name for name, _ in term.blocks()]
 
     def residuals(structure: LabelledStructure) -> list[tuple[int, Array, Array]]:
+        """Features and open prior variance of the environments, by element."""
         spectra = full_spectra(term, Environment.of(structure.atoms, term.cutoff))
         found = []
         for element in np.unique(spectra.elements):

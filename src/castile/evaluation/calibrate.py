@@ -82,6 +82,7 @@ def calibrate(
     seen: list[str] = []
 
     def unseen() -> Iterable[LabelledStructure]:
+        """Yield the structures that the model was not trained on."""
         for structure in as_source(structures, keys):
             if geometry_hash(structure.atoms) in known:
                 seen.append(structure.name)
@@ -92,6 +93,7 @@ def calibrate(
     n_structures = 0
 
     def one(structure: LabelledStructure) -> list[HeldOutLabels]:
+        """Errors and variances of a structure."""
         return held_out_labels(uncertainty, structure)
 
     for found in map_chunks(one, unseen(), model.threads):

@@ -57,10 +57,12 @@ def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration |
     least = np.array([1e-3, LEAST_RESIDUAL, LEAST_FLOOR * noise])
 
     def variance(logs: Array) -> Array:
+        """Calibrated variances."""
         a, b, c = np.maximum(np.exp(logs), least)
         return a**2 * posterior + (b**2 + (1.0 - b**2) * share) * residual + c**2
 
     def cost(logs: Array) -> float:
+        """Mean negative log likelihood, with a weak prior on the factors."""
         found = variance(logs)
         misfit = np.minimum(errors**2 / found, TAIL**2)
         return float(np.mean(np.log(found) + misfit)) + 1e-4 * float(logs @ logs)

@@ -104,6 +104,7 @@ def add_soap_committee(
     ]
 
     def work(piece: _Piece) -> _PieceResult:
+        """Response of a piece of the centres."""
         chunk = view.engine.chunk(ordered, piece.begin, piece.end)
         points = view.points(piece.element)
         energies, slopes = view._energy(piece.element, weights).respond(chunk.features)

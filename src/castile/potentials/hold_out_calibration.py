@@ -62,6 +62,7 @@ def hold_out_calibration(
     hold_out = HeldOut(builder, posterior)
 
     def one(block: tuple[int, ...]) -> list[HeldOutLabels]:
+        """Held-out errors of a block."""
         return hold_out([kept[index] for index in block])
 
     labels: list[HeldOutLabels] = []
@@ -183,6 +184,7 @@ def structure_fingerprints(
     projections = generator.standard_normal(shape) / np.sqrt(FINGERPRINT_SIZE)
 
     def one(structure: LabelledStructure) -> Array:
+        """Random projection of the mean SOAP vector of a structure."""
         ordered = term.sorted_pairs(Environment.of(structure.atoms, term.cutoff))
         total = np.zeros(FINGERPRINT_SIZE)
         for begin, end, element in element_chunks(ordered.center_elements, len(term.elements)):

@@ -103,6 +103,7 @@ class UncertaintyMethods:
         uncertainty = self.deviation_source
 
         def one(item: tuple[int, Atoms]) -> UncertainPrediction:
+            """Predict a structure with its number."""
             return uncertainty.predict(item[1], method, 1, f"structure {item[0]}", n_samples)
 
         yield from map_chunks(one, enumerate(structures), self.threads)
