@@ -84,7 +84,7 @@ def _files(part: Part) -> list[str]:
         return data_files(*part.files)
     from benchmarks.data import DATA
 
-    found = sorted(path.name for path in (DATA / first).parent.glob("*.xyz*"))
+    found = sorted(path.name for path in (DATA / first).parent.glob("*xyz*"))
     return data_files(*(f"{first[:-1]}{name}" for name in found))
 
 
