@@ -56,8 +56,12 @@ Relax = Annotated[
 ]
 RelaxCell = Annotated[bool, typer.Option("--relax-cell", help="Cells too.")]
 GradeLimit = Annotated[
-    float, typer.Option(metavar="G", help="Extrapolation grade of a potential's atom that is flagged.")
-]
+    float | None,
+    typer.Option(
+        metavar="G", help="Extrapolation grade of a potential's atom that is flagged (default: the largest "
+        "of --training, or 0.001).",
+    ),
+]  # fmt: skip
 Oracle = Annotated[
     str | None,
     typer.Option(
@@ -76,9 +80,7 @@ Truth = Annotated[
 ]  # fmt: skip
 Training = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="DATA", help="Structures that a property model was trained on.", rich_help_panel=LOOP
-    ),
+    typer.Option(metavar="DATA", help="Structures that the model was trained on.", rich_help_panel=LOOP),
 ]
 TrainingKey = Annotated[
     str | None,
@@ -127,7 +129,7 @@ def screen(
     reference: Reference = None,
     relax: Relax = 0,
     relax_cell: RelaxCell = False,
-    grade_limit: GradeLimit = 0.1,
+    grade_limit: GradeLimit = None,
     all_candidates: TablePath = None,
     database: Database = None,
     report: Report = None,
@@ -161,7 +163,9 @@ def screen(
         only, required, excluded, formula, pattern, (min_atoms, max_atoms), (min_volume, max_volume), known,
         max_known_similarity,
     )  # fmt: skip
-    predictor = options.open_target(model, target, reference, relax, relax_cell, grade_limit)
+    predictor = options.open_target(
+        model, target, reference, relax, relax_cell, grade_limit, list(training or ())
+    )  # fmt: skip
     settings = ScreenSettings(wanted, top, most_similar, pool, chosen)
     if oracle is not None or truth is not None:
         from castile.cli.screen_loop import LoopOptions, run_loop

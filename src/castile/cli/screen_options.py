@@ -190,7 +190,13 @@ def objective_of(
 
 
 def open_target(
-    model: Path, name: str | None, reference: str | None, relax_steps: int, relax_cell: bool, limit: float
+    model: Path,
+    name: str | None,
+    reference: str | None,
+    relax_steps: int,
+    relax_cell: bool,
+    limit: float | None,
+    training: list[str],
 ) -> Target:
     """Target from a model file, whatever it holds."""
     import castile
@@ -198,6 +204,7 @@ def open_target(
     from castile.formats import read_model_file
     from castile.properties import PropertyModel
     from castile.screening.targets import (
+        GRADE_LIMIT,
         PotentialTarget,
         PropertyTarget,
         RelaxationPlan,
@@ -207,8 +214,10 @@ def open_target(
     from castile.structures import StructureSource
 
     if read_model_file(model).header.get("kind") == "property":
-        if reference is not None or relax_steps:
-            raise InputError(f"{model}: predicts a property; --reference and --relax are for potentials")
+        if reference is not None or relax_steps or limit is not None:
+            raise InputError(
+                f"{model}: predicts a property; --reference, --relax and --grade-limit are for potentials"
+            )
         target = PropertyTarget(PropertyModel.load(model))
         if name is not None and name != target.name:
             raise InputError(f"--target {name}: {model} predicts {target.name}; leave the option out")
@@ -220,7 +229,10 @@ def open_target(
     elif reference is not None:
         energies = reference_energies(gap, [one.atoms for one in StructureSource(reference)])
     plan = RelaxationPlan(relax_steps, cell=relax_cell) if relax_steps else None
-    return PotentialTarget(gap, name or "energy_per_atom", energies, plan, limit)
+    settled = PotentialTarget(gap, name or "energy_per_atom", energies, plan, limit or GRADE_LIMIT)
+    if limit is None and training:
+        return settled.limited_by([one.atoms for one in StructureSource(training)])
+    return settled
 
 
 def _symbols(text: str | None) -> tuple[str, ...]:

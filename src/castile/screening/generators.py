@@ -210,9 +210,12 @@ def _prototypes(given: str | PrototypeSettings, path: Path) -> Iterator[Atoms]:
             ) from error
         return
     place = given if Path(given).expanduser().is_absolute() else str(path.parent / given)
-    for part in StructureCollection(place).parts():
-        for found in part.read():
-            yield require_atoms(found)
+    try:
+        for part in StructureCollection(place).parts():
+            for found in part.read():
+                yield require_atoms(found)
+    except InputError as error:
+        raise InputError(f"{path}: prototype {given}: {error}") from error
 
 
 def _repeated(atoms: Atoms, supercell: tuple[int, int, int]) -> Atoms:

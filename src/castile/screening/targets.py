@@ -19,6 +19,8 @@ from castile.properties.process import ExactProcess
 from castile.simulation.relaxation import relax
 
 Float64Array = NDArray[np.float64]
+GRADE_LIMIT = 0.001  # inside the training data of common models grades are a few 1e-4 at most
+MOST_MEASURED = 500
 ENERGIES = ("energy_per_atom", "energy", "formation_energy")
 
 
@@ -167,7 +169,8 @@ class PotentialTarget(Target):
         eV/atom of the elements, for formation energies.
     relaxation : RelaxationPlan, optional
     grade_limit : float
-        Extrapolation grade from which an atom counts as unlike the training data.
+        Extrapolation grade from which an atom counts as unlike the training data; :meth:`limited_by` measures
+        it.
 
     Raises
     ------
@@ -179,7 +182,7 @@ class PotentialTarget(Target):
     quantity: str = "energy_per_atom"
     references: Mapping[str, float] = field(default_factory=dict)
     relaxation: RelaxationPlan | None = None
-    grade_limit: float = 0.1
+    grade_limit: float = GRADE_LIMIT
 
     def __post_init__(self) -> None:
         if self.quantity not in ENERGIES:
@@ -203,6 +206,17 @@ class PotentialTarget(Target):
     def has_deviation(self) -> bool:  # type: ignore[override]
         """Whether the potential knows its deviations."""
         return self.gap.has_uncertainty
+
+    def limited_by(self, training: Sequence[Atoms]) -> PotentialTarget:
+        """Return the target with the largest grade of the training structures as the limit.
+
+        At most 500 of them are looked at, evenly spaced. A potential without deviations stays as it is.
+        """
+        if not self.has_deviation or not training:
+            return self
+        some = training[:: -(-len(training) // MOST_MEASURED)]
+        grades = [self.gap.predict_with_energy_deviations(one).extrapolation_grade.max() for one in some]
+        return replace(self, grade_limit=float(max(grades)))
 
     def predict(self, structures: Sequence[Atoms]) -> Predicted:
         """Return the predictions, one structure after the other."""
