@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import SoapEngine, SortedPairs
+from castile.execution.scratch import Scratch
 from castile.execution.threads import share_chunks
 from castile.numerics.pair_sorting import add_center_gradients
 from castile.potentials.energy_functions import EnergyFunction
@@ -44,9 +45,10 @@ def add_soap_response(
         Added to.
     threads : int
     """
+    scratch = Scratch()
 
     def work(piece: Piece) -> tuple[Array, Array]:
-        return _piece_response(engine, ordered, piece)
+        return _piece_response(engine, ordered, piece, scratch)
 
     results = share_chunks(work, pieces, threads) if threads > 1 else map(work, pieces)
     for piece, (energies, gradient) in zip(pieces, results, strict=True):
@@ -65,11 +67,13 @@ def add_soap_response(
         )
 
 
-def _piece_response(engine: SoapEngine, ordered: SortedPairs, piece: Piece) -> tuple[Array, Array]:
+def _piece_response(
+    engine: SoapEngine, ordered: SortedPairs, piece: Piece, scratch: Scratch
+) -> tuple[Array, Array]:
     """Return (energies of the centres, dE/dr_ij of their pairs)."""
-    chunk = engine.chunk(ordered, piece.begin, piece.end)
+    chunk = engine.chunk(ordered, piece.begin, piece.end, scratch)
     energies, cotangent = piece.energy.respond(chunk.features)
     first, last = engine.pair_range(ordered, piece.begin, piece.end)
     gradient = np.empty((last - first, 3), dtype=engine.dtype)
-    engine.vjp(ordered, chunk, cotangent, gradient)
+    engine.vjp(ordered, chunk, cotangent, gradient, scratch)
     return energies, gradient
