@@ -11,6 +11,7 @@ from benchmarks.selection import (
     curve,
     labels_needed,
     record_of,
+    whole_curve_needs,
 )
 
 
@@ -32,11 +33,23 @@ def test_record_counts_labels_and_says_what_was_not_reached():
     assert record.numbers["random/labels_needed"] == 14
     assert record.numbers["variance/labels_needed"] == 12
     rows = {row[0]: row for row in record.tables[0].rows}
-    assert rows["random"][1] == "14.0"
-    assert rows["pool-variance"][1] == "> 13.0"
-    assert rows["variance"][4] == f"{(12 - N_START) / (14 - N_START):.2f}"
+    assert rows["random"][1] == "14"
+    assert rows["random"][3] == "14.0"
+    assert rows["pool-variance"][3] == "> 13.0"
+    assert rows["variance"][6] == f"{(12 - N_START) / (14 - N_START):.2f}"
     assert {check.label.split(":")[0] for check in record.checks} == {"variance", "pool-variance"}
     assert labels_needed(run("random", 0, None), "atoms") == 64 * 14
+
+
+def test_the_mean_curve_must_stay_within_the_margin():
+    runs = [run("random", seed, 1) for seed in (0, 1)]
+    runs[0]["rmse"], runs[1]["rmse"] = [0.3, 0.10, 0.12], [0.3, 0.11, 0.09]
+    assert whole_curve_needs(runs, "random", 0.1) == 12
+    runs[0]["rmse"] = [0.10, 0.2, 0.1]
+    runs[1]["rmse"] = [0.10, 0.2, 0.1]
+    assert whole_curve_needs(runs, "random", 0.1) == 14
+    runs[0]["rmse"] = [0.10, 0.2, 0.3]
+    assert whole_curve_needs(runs, "random", 0.1) == 14  # the end of the curve
 
 
 def made_up(n, seed=0):
