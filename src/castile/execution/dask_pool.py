@@ -41,6 +41,7 @@ _SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.worker-ttl": None,  # a long call of LAPACK may hold the interpreter lock
     "distributed.admin.large-graph-warning-threshold": "1TB",  # sparse points travel once, knowingly
+    "distributed.admin.low-level-log-length": 20,  # entries hold the arguments of past tasks
     "distributed.comm.timeouts.connect": "60s",
 }
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
