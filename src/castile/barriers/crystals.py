@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ase import Atoms
 from castile.errors import InputError
 
 _DATABASES = (".db", ".aselmdb")
+_SINGLE = (".cif", ".vasp", ".poscar")
 _SKIPPED = (".castile", ".html", ".csv", ".parquet", ".jsonl", ".py", ".md", ".txt")
 
 
@@ -64,6 +66,24 @@ def crystal_files(sources: str | Iterable[str]) -> list[Path]:
     if not files:
         raise InputError(f"{listed[0]}: the folder has no files; name one with structures")
     return files
+
+
+def count_crystals(files: Iterable[Path]) -> int:
+    """Number of structures in files, without reading those that hold one."""
+    from ase.db import connect
+
+    total = 0
+    for file in files:
+        if file.suffix in _DATABASES:
+            try:
+                total += connect(str(file)).count()
+            except (sqlite3.Error, OSError, ValueError):  # reading it will say what is wrong
+                total += 1
+        elif file.suffix.lower() in _SINGLE or file.name in ("POSCAR", "CONTCAR"):
+            total += 1
+        else:
+            total += sum(1 for _ in _from_file(file))
+    return total
 
 
 def _from_file(file: Path) -> Iterator[Crystal]:

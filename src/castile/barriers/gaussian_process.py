@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,18 @@ _JITTER = 1e-10
 
 @dataclass(frozen=True)
 class Inputs:
-    """Rows of standardized numbers (n, d) and of unit vectors (n, n_blocks, m)."""
+    """Rows of standardized numbers (n, d) and of SOAP vectors (n, n_blocks, m)."""
 
     numbers: Float64Array
     vectors: Float64Array
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @cached_property
+    def sizes(self) -> Float64Array:
+        """Squared norms of the vectors, (n, n_blocks)."""
+        return np.asarray(np.einsum("ibm,ibm->ib", self.vectors, self.vectors))
 
     def take(self, rows: NDArray[np.int64]) -> Inputs:
         """Return some of the rows."""
@@ -81,11 +87,11 @@ class Prior:
 
 
 def squared_distances(A: Inputs, B: Inputs) -> tuple[Float64Array, ...]:
-    """|p - q|^2 of each block of unit vectors, (n_a, n_b) each."""
+    """|p - q|^2 of each block of vectors, (n_a, n_b) each."""
     blocks = []
     for k in range(A.vectors.shape[1]):
         first, second = A.vectors[:, k], B.vectors[:, k]
-        sizes = np.einsum("im,im->i", first, first)[:, None] + np.einsum("im,im->i", second, second)[None]
+        sizes = A.sizes[:, k, None] + B.sizes[None, :, k]
         blocks.append(np.maximum(sizes - 2.0 * first @ second.T, 0.0))
     return tuple(blocks)
 

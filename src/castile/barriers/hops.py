@@ -120,7 +120,7 @@ def _symmetry(atoms: Atoms, tolerance: float) -> tuple[IntArray, Float64Array]:
             found = spglib.get_symmetry(
                 (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), symprec=tolerance
             )
-        except Exception:
+        except getattr(spglib, "SpglibError", ()):  # releases before 2.7 have none, and return None
             found = None
     if found is None:
         return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))

@@ -77,6 +77,7 @@ def ionic_band(
     ion: Ion, around: Surroundings, line: Float64Array, potential: PairPotential, n_steps: int = 80
 ) -> Band:
     """Relax the images ``line`` (n_images, 3) in the field of their surroundings."""
+    around = _within(around, line, potential.reach + potential.sideways)
     contact = contact_lengths(ion, around)
     strength = _COULOMB * ion.charge / _SCREENING
     coulomb = strength * around.charges
@@ -103,3 +104,13 @@ def ionic_band(
         energies,
     )
     return Band(band, energies)
+
+
+def _within(around: Surroundings, line: Float64Array, distance: float) -> Surroundings:
+    """Atoms that images no further than ``distance`` from those of the line can be near to."""
+    squared = np.full(len(around.numbers), np.inf)
+    for point in line:
+        away = around.positions - point
+        np.minimum(squared, np.einsum("ja,ja->j", away, away), out=squared)
+    near = squared < distance * distance
+    return Surroundings(around.positions[near], around.numbers[near], around.charges[near])

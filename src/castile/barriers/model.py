@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -245,10 +246,7 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         numbers = (features.physical - self.center_) / self.scale_
         inputs = []
         for view in self.views:
-            columns = [
-                k for k, name in enumerate(features.names) if any(fnmatchcase(name, p) for p in view.patterns)
-            ]
-            chosen = np.clip(numbers[:, columns], -view.limit, view.limit)
+            chosen = np.clip(numbers[:, _columns(view, features.names)], -view.limit, view.limit)
             inputs.append(Inputs(chosen, _vectors(features, view.soap)))
         return inputs
 
@@ -355,6 +353,12 @@ class BarrierModel(RegressorMixin, BaseEstimator):
     def _require_fitted(self) -> None:
         if not hasattr(self, "processes_"):
             raise NotFittedError("this BarrierModel is not fitted; call fit(paths) or load a model")
+
+
+@lru_cache(maxsize=64)
+def _columns(view: View, names: tuple[str, ...]) -> list[int]:
+    """Columns of the numbers that a view takes."""
+    return [k for k, name in enumerate(names) if any(fnmatchcase(name, p) for p in view.patterns)]
 
 
 def _vectors(features: PathFeatures, soap: int | None) -> Float64Array:

@@ -26,10 +26,10 @@ from castile.barriers.neb_oracle import PathOracle, read_oracle
 from castile.barriers.neb_profile import make_result
 from castile.barriers.neb_relaxation import relax_end
 from castile.barriers.neb_result import NebResult
-from castile.barriers.neb_search import BandSearch, NebProgress
+from castile.barriers.neb_search import BandSearch, NebProgress, SearchOutcome
 from castile.barriers.neb_settings import NebSettings
 from castile.barriers.neb_surprises import SurpriseFile
-from castile.barriers.neb_surrogates import build_surrogate
+from castile.barriers.neb_surrogates import PathSurrogate, build_surrogate
 from castile.errors import InputError
 from castile.execution.task_pool import Workers, open_task_pool
 from castile.formats.text_file import write_text_file
@@ -107,30 +107,43 @@ def neb(
     surrogate = build_surrogate(first, settings.surrogate, model)
     folder = Path(directory)
     with _working_in(folder), InterruptionRequest() as interruption, open_task_pool(workers) as pool:
-        identity = _identity(folder, first, last, chosen)
         asked = PathOracle.open(
             str(store or (folder / STORE).resolve()),
             (folder / JOBS).resolve(),
             chosen,
             pool,
-            identity,
+            _identity(folder, first, last, chosen),
             lambda: interruption.requested,
             events.settled,
         )
         try:
-            if settings.relax_ends:
-                first = relax_end(first, asked, "initial", settings.end_force)
-                last = relax_end(last, asked, "final", settings.end_force)
-            ends = (asked.require("end initial", first), asked.require("end final", last))
-            further = _last_steps(asked) if settings.relax_ends else []
-            surprises = SurpriseFile(folder / SURPRISES)
-            search = BandSearch(ends, further, asked, surrogate, settings, surprises, events.progress)
-            outcome = search.run()
+            outcome = _search(first, last, asked, surrogate, settings, folder, events)
         finally:
             close_oracle_processes()
         result = make_result(outcome, surrogate, asked, path_id or folder.resolve().name)
         write_result(folder, result)
         return result
+
+
+def _search(
+    first: Atoms,
+    last: Atoms,
+    asked: PathOracle,
+    surrogate: PathSurrogate,
+    settings: NebSettings,
+    folder: Path,
+    events: NebEvents,
+) -> SearchOutcome:
+    """Label the ends, relaxed before where that is wanted, and search for the band between them."""
+    further: list[Atoms] = []
+    if settings.relax_ends:
+        first = relax_end(first, asked, "initial", settings.end_force)
+        last = relax_end(last, asked, "final", settings.end_force)
+    ends = (asked.require("end initial", first), asked.require("end final", last))
+    if settings.relax_ends:
+        further = _last_steps(asked)
+    surprises = SurpriseFile(folder / SURPRISES)
+    return BandSearch(ends, further, asked, surrogate, settings, surprises, events.progress).run()
 
 
 def _last_steps(asked: PathOracle) -> list[Atoms]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.mep import NEB
 from ase.optimize import FIRE
 from numpy.typing import NDArray
 
+from castile.barriers.neb_calculator import LabelCalculator
 from castile.barriers.neb_ends import unwrapped
 from castile.barriers.neb_settings import NebSettings
 from castile.barriers.neb_surrogates import PathDeviation, PathSurrogate
@@ -29,10 +28,8 @@ NO_SADDLE = 1e-3
 """eV: an image must be higher than both ends by this to be a saddle."""
 
 
-class SurrogateCalculator(Calculator):
+class SurrogateCalculator(LabelCalculator):
     """ASE calculator of a surrogate."""
-
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]  # type: ignore[misc]
 
     def __init__(self, surrogate: PathSurrogate) -> None:
         super().__init__()
@@ -44,17 +41,9 @@ class SurrogateCalculator(Calculator):
         same = known is not None and np.array_equal(known.positions, atoms.positions)
         return [] if same else ["positions"]
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Fill ``results``."""
-        super().calculate(atoms, properties, system_changes)
-        assert atoms is not None
-        energy, forces = self.surrogate.predict(atoms.positions)
-        self.results = {"energy": energy, "forces": forces}
+    def label(self, atoms: Atoms) -> tuple[float, Float64Array]:
+        """What the surrogate predicts."""
+        return self.surrogate.predict(atoms.positions)
 
 
 @dataclass(frozen=True)

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 
+from castile.barriers.neb_calculator import Float64Array, LabelCalculator
 from castile.barriers.neb_oracle import PathOracle
 from castile.errors import SimulationError
 
 MAX_STEPS = 300
 
 
-class _StoredCalculator(Calculator):
+class _StoredCalculator(LabelCalculator):
     """Asks an oracle through the store; the same steps find their labels there."""
-
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]  # type: ignore[misc]
 
     def __init__(self, oracle: PathOracle, name: str) -> None:
         super().__init__()
         self.oracle, self.name_of_end, self.n_calls = oracle, name, 0
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Fill ``results``."""
-        super().calculate(atoms, properties, system_changes)
-        assert atoms is not None
+    def label(self, atoms: Atoms) -> tuple[float, Float64Array]:
+        """Labels from the store, or else of the oracle."""
         self.n_calls += 1
         bare = atoms.copy()
         bare.info = {}
         labelled = self.oracle.require(f"relax {self.name_of_end} {self.n_calls}", bare)
-        energy = labelled.get_potential_energy()
-        forces = np.array(labelled.get_forces(apply_constraint=False))
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        return labelled.get_potential_energy(), np.array(labelled.get_forces(apply_constraint=False))
 
 
 def relax_end(atoms: Atoms, oracle: PathOracle, name: str, max_force: float) -> Atoms:

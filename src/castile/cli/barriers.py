@@ -11,8 +11,9 @@ from castile.cli.options import JsonFile
 
 if TYPE_CHECKING:
     from castile.barriers import BarrierModel, MigrationPath
-    from castile.barriers.crossval import Folds
+    from castile.barriers.crossval import CrossValidation, Folds
     from castile.barriers.scores import BarrierScores
+    from castile.barriers.screening import ScreenedCrystal
     from castile.evaluation.tables import Table
 
 app = typer.Typer(
@@ -32,6 +33,33 @@ Threshold = Annotated[
     float, typer.Option(min=0.0, metavar="EV", help="Barrier below which an ion conducts well, eV.")
 ]
 Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an HTML report with figures.")]
+Crystals = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STRUCTURES", help="Crystals: CIF, POSCAR, any file of ASE, ASE databases, folders."
+    ),
+]
+Mobile = Annotated[str, typer.Option(metavar="ELEMENT", help="The element that moves, such as Li.")]
+ModelOption = Annotated[
+    Path, typer.Option(metavar="MODEL", help="Model of 'castile barriers fit' (.castile).")
+]
+RankedTable = Annotated[
+    Path, typer.Option("-o", "--output", metavar="TABLE", help="Ranked crystals (.csv or .parquet).")
+]
+HopTable = Annotated[
+    Path | None, typer.Option(metavar="TABLE", help="Also write every hop (.csv or .parquet).")
+]
+Database = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an ASE database (.db).")]
+Page = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write an HTML page with the paths drawn.")
+]
+Longest = Annotated[float, typer.Option(metavar="ANGSTROM", help="Longest hop, Å.")]
+Interstitials = Annotated[bool, typer.Option(help="Also hops between voids.")]
+MostHops = Annotated[int, typer.Option(min=1, help="Distinct hops per crystal at most, shortest first.")]
+Tolerance = Annotated[float, typer.Option(metavar="ANGSTROM", help="Tolerance of the symmetry, Å.")]
+ScreenWorkers = Annotated[
+    str | None, typer.Option(metavar="N|ADDRESS|FILE", help="Processes, a Dask scheduler, or a batch system.")
+]
 Interpolation = Annotated[
     str, typer.Option(metavar="linear|idpp", help="Between an initial and a final structure alone.")
 ]
@@ -181,23 +209,10 @@ def crossval(
             )  # fmt: skip
     print_table(_score_table([(f"{r.kind}, seed {r.seed}", r.scores) for r in results], f"{folds} folds"))
     last = results[-1]
-    print_table(
-        _class_table(
-            score_classes([p.structure_class or "(none)" for p in labelled], last.barriers, last.prediction)
-        )
-    )
+    classes = [path.structure_class or "(none)" for path in labelled]
+    print_table(_class_table(score_classes(classes, last.barriers, last.prediction)))
     if json is not None:
-        numbers: dict[str, object] = {
-            "n_folds": folds,
-            "leak_proof_n_groups": last.n_groups if leak_proof else None,
-        }
-        random = [r.scores for r in results if r.kind == "random"]
-        numbers |= random[0].to_json_dict("random_")
-        numbers["random_barrier_mae_mean_over_seeds_ev"] = sum(s.mae for s in random) / len(random)
-        numbers["random_barrier_r2_mean_over_seeds"] = sum(s.r2 or 0.0 for s in random) / len(random)
-        if leak_proof:
-            numbers |= last.scores.to_json_dict("leak_proof_")
-        write_json(json, numbers)
+        write_json(json, _crossval_numbers(results, folds))
     if report is not None:
         from castile.report.barriers_report import write_barrier_report
 
@@ -208,60 +223,52 @@ def crossval(
         remark(f"Report: {report}")
 
 
+def _crossval_numbers(results: list[CrossValidation], folds: int) -> dict[str, float | int | None]:
+    """Flat scores of the first random partition, means over all, and those of leak-proof folds."""
+    random = [run.scores for run in results if run.kind == "random"]
+    proof = [run for run in results if run.kind == "leak-proof"]
+    numbers: dict[str, float | int | None] = {
+        "n_folds": folds,
+        "leak_proof_n_groups": proof[0].n_groups if proof else None,
+    }
+    numbers |= random[0].to_json_dict("random_")
+    numbers["random_barrier_mae_mean_over_seeds_ev"] = sum(s.mae for s in random) / len(random)
+    numbers["random_barrier_r2_mean_over_seeds"] = sum(s.r2 or 0.0 for s in random) / len(random)
+    return numbers | (proof[0].scores.to_json_dict("leak_proof_") if proof else {})
+
+
 @app.command(no_args_is_help=True)
 def screen(
-    structures: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="STRUCTURES", help="Crystals: CIF, POSCAR, any file of ASE, ASE databases, folders."
-        ),
-    ],
-    mobile: Annotated[str, typer.Option(metavar="ELEMENT", help="The element that moves, such as Li.")],
-    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model of 'castile barriers fit' (.castile).")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="TABLE", help="Ranked crystals (.csv or .parquet).")
-    ] = Path("screening.csv"),
-    hops: Annotated[
-        Path | None, typer.Option(metavar="TABLE", help="Also write every hop (.csv or .parquet).")
-    ] = None,
-    database: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write an ASE database (.db).")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write an HTML page with the paths drawn.")
-    ] = None,
+    structures: Crystals,
+    mobile: Mobile,
+    model: ModelOption,
+    output: RankedTable = Path("screening.csv"),
+    hops: HopTable = None,
+    database: Database = None,
+    report: Page = None,
     json: JsonFile = None,
-    longest: Annotated[float, typer.Option(metavar="ANGSTROM", help="Longest hop, Å.")] = 5.0,
-    interstitials: Annotated[bool, typer.Option(help="Also hops between voids.")] = False,
-    most_hops: Annotated[
-        int, typer.Option(min=1, help="Distinct hops per crystal at most, shortest first.")
-    ] = 100,
-    tolerance: Annotated[
-        float, typer.Option(metavar="ANGSTROM", help="Tolerance of the symmetry, Å.")
-    ] = 0.01,
-    workers: Annotated[
-        str | None,
-        typer.Option(metavar="N|ADDRESS|FILE", help="Processes, a Dask scheduler, or a batch system."),
-    ] = None,
+    longest: Longest = 5.0,
+    interstitials: Interstitials = False,
+    most_hops: MostHops = 100,
+    tolerance: Tolerance = 0.01,
+    workers: ScreenWorkers = None,
 ) -> None:
     """Rank crystals by the lowest barrier that lets ELEMENT run through them in 1, 2 and 3 dimensions.
 
     Finished crystals are kept in TABLE.journal.jsonl; the same command goes on where it was cut off.
     """
     from castile.barriers import load_barrier_model
-    from castile.barriers.crystals import crystal_files, read_crystals
+    from castile.barriers.crystals import count_crystals, crystal_files, read_crystals
     from castile.barriers.screen_output import write_crystal_table, write_database, write_hop_table
     from castile.barriers.screening import ScreenSettings
     from castile.barriers.screening import screen as run_screening
-    from castile.cli.output import counted, print_table, remark, write_json
-    from castile.report.barriers_tables import screening_table
+    from castile.cli.output import counted, remark
 
-    _refuse(
-        [str(file) for file in crystal_files(structures)] + [str(model)], output, hops, database, report, json
-    )
+    files = crystal_files(structures)
+    _refuse([*map(str, files), str(model)], output, hops, database, report, json)
     settings = ScreenSettings(mobile, longest, interstitials, tolerance, most_hops)
     journal = output.with_name(f"{output.name}.journal.jsonl")
-    n_crystals = sum(1 for _ in read_crystals(structures))
+    n_crystals = count_crystals(files)
     with counted("screening", n_crystals) as progress:
         finished = iter(range(1, n_crystals + 2))
         results = run_screening(
@@ -278,6 +285,15 @@ def screen(
 
         write_screening_report(report, results, settings)
         remark(f"Report: {report}")
+    _conclude(results, output, json)
+    journal.unlink(missing_ok=True)
+
+
+def _conclude(results: list[ScreenedCrystal], output: Path, json: Path | None) -> None:
+    """Show the first crystals, name those that were skipped, and write the counts."""
+    from castile.cli.output import print_table, remark, write_json
+    from castile.report.barriers_tables import screening_table
+
     print_table(screening_table(results, 15))
     skipped = [result for result in results if result.error is not None]
     for result in skipped[:20]:
@@ -287,7 +303,6 @@ def screen(
     if json is not None:
         numbers = {"n_crystals": len(results), "n_skipped": len(skipped), "n_hops": n_hops}
         write_json(json, numbers | {"n_extrapolated": sum(r.extrapolates for r in results)})
-    journal.unlink(missing_ok=True)
 
 
 def _is_straight(path_shape: str) -> bool:

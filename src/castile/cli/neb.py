@@ -36,71 +36,86 @@ class Interpolation(StrEnum):
     linear = "linear"
 
 
+End = Annotated[
+    str, typer.Argument(metavar="INITIAL", help="One relaxed minimum, any file that ASE reads ('file@0').")
+]
+OtherEnd = Annotated[
+    str, typer.Argument(metavar="FINAL", help="The other one: the same atoms in the same order and cell.")
+]
+Oracle = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|CLASS|FILE.toml",
+        help="tblite, espresso, pyscf, unep or emt; the class of an ASE calculator "
+        "('package.module.Class'); or a TOML file with the [oracle] table of a campaign.",
+    ),
+]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="Folder of this band: path.xyz, neb.json, calculations. With the same folder it goes on.",
+    ),
+]
+StartModel = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="Model file (.castile) where the surrogate begins.")
+]
+Images = Annotated[int, typer.Option(min=1, metavar="N", help="Images between the ends.")]
+MaxForce = Annotated[
+    float, typer.Option("--fmax", metavar="F", help="Largest true force at the climbing image, eV/Å.")
+]
+MaxDeviation = Annotated[
+    float, typer.Option(metavar="E", help="Largest deviation of the energy along the path, eV.")
+]
+MaxSlopeDeviation = Annotated[
+    float, typer.Option(metavar="F", help="Largest deviation of the slope along the path, eV/Å.")
+]
+MaxCalls = Annotated[int, typer.Option(min=1, metavar="N", help="Calls of the oracle between the ends.")]
+MaxFailures = Annotated[int, typer.Option(min=0, metavar="N", help="Calculations that may fail.")]
+Surrogate = Annotated[
+    SurrogateName,
+    typer.Option(
+        help="Gaussian process on inverse distances and pair potentials, on coordinates, or a sparse GAP."
+    ),
+]
+FirstPath = Annotated[Interpolation, typer.Option(help="Of the first path.")]
+RelaxEnds = Annotated[
+    bool, typer.Option("--relax-ends", help="Relax both ends with the oracle first; counted separately.")
+]
+EndForce = Annotated[float, typer.Option(metavar="F", help="With --relax-ends: largest force left, eV/Å.")]
+Store = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Store to share: a .db file or postgresql://... (default: in DIR)."),
+]
+PathId = Annotated[
+    str | None, typer.Option(metavar="NAME", help="path_id of the images (default: name of DIR).")
+]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Report with the energy profile.")]
+Figure = Annotated[Path | None, typer.Option(metavar="FILE.svg", help="The energy profile alone.")]
+
+
 def neb(
-    initial: Annotated[
-        str,
-        typer.Argument(metavar="INITIAL", help="One relaxed minimum, any file that ASE reads ('file@0')."),
-    ],
-    final: Annotated[
-        str, typer.Argument(metavar="FINAL", help="The other one: the same atoms in the same order and cell.")
-    ],
-    oracle: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|CLASS|FILE.toml",
-            help="tblite, espresso, pyscf, unep or emt; the class of an ASE calculator "
-            "('package.module.Class'); or a TOML file with the [oracle] table of a campaign.",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder of this band: path.xyz, neb.json, calculations. With the same folder it goes on.",
-        ),
-    ],
-    model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Model file (.castile) where the surrogate begins.")
-    ] = None,
-    images: Annotated[int, typer.Option(min=1, metavar="N", help="Images between the ends.")] = 5,
-    max_force: Annotated[
-        float,
-        typer.Option("--fmax", metavar="F", help="Largest true force at the climbing image, eV/Å."),
-    ] = 0.03,
-    max_deviation: Annotated[
-        float, typer.Option(metavar="E", help="Largest deviation of the energy along the path, eV.")
-    ] = 0.05,
-    max_slope_deviation: Annotated[
-        float, typer.Option(metavar="F", help="Largest deviation of the slope along the path, eV/Å.")
-    ] = 0.1,
-    max_calls: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Calls of the oracle between the ends.")
-    ] = 100,
-    max_failures: Annotated[int, typer.Option(min=0, metavar="N", help="Calculations that may fail.")] = 5,
-    surrogate: Annotated[
-        SurrogateName,
-        typer.Option(
-            help="Gaussian process on inverse distances and pair potentials, on coordinates, or a sparse GAP."
-        ),
-    ] = SurrogateName.distances,
-    interpolation: Annotated[Interpolation, typer.Option(help="Of the first path.")] = Interpolation.idpp,
-    relax_ends: Annotated[
-        bool, typer.Option("--relax-ends", help="Relax both ends with the oracle first; counted separately.")
-    ] = False,
-    end_force: Annotated[
-        float, typer.Option(metavar="F", help="With --relax-ends: largest force left, eV/Å.")
-    ] = 0.01,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Store to share: a .db file or postgresql://... (default: in DIR)."),
-    ] = None,
-    path_id: Annotated[
-        str | None, typer.Option(metavar="NAME", help="path_id of the images (default: name of DIR).")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Report with the energy profile.")] = None,
-    figure: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="The energy profile alone.")] = None,
+    initial: End,
+    final: OtherEnd,
+    oracle: Oracle,
+    output: Folder,
+    model: StartModel = None,
+    images: Images = 5,
+    max_force: MaxForce = 0.03,
+    max_deviation: MaxDeviation = 0.05,
+    max_slope_deviation: MaxSlopeDeviation = 0.1,
+    max_calls: MaxCalls = 100,
+    max_failures: MaxFailures = 5,
+    surrogate: Surrogate = SurrogateName.distances,
+    interpolation: FirstPath = Interpolation.idpp,
+    relax_ends: RelaxEnds = False,
+    end_force: EndForce = 0.01,
+    store: Store = None,
+    path_id: PathId = None,
+    html: Html = None,
+    figure: Figure = None,
     json_file: JsonFile = None,
     workers: Workers = None,
 ) -> None:
@@ -115,50 +130,45 @@ def neb(
     from castile.barriers.neb import neb as run_neb
     from castile.barriers.neb_oracle import read_oracle
     from castile.barriers.neb_settings import NebSettings
-    from castile.cli.output import print_table, remark, write_json
-    from castile.report.neb_report import neb_table, profile_figure, write_neb_report
 
     _keep_inputs((initial, final), (output / "path.xyz", html, figure, json_file))
     settings = NebSettings(
-        n_images=images,
-        max_force=max_force,
-        max_deviation=max_deviation,
-        max_slope_deviation=max_slope_deviation,
-        max_calls=max_calls,
-        max_failures=max_failures,
-        surrogate=surrogate.value,
-        interpolation=interpolation.value,
-        relax_ends=relax_ends,
+        images, max_force, max_deviation, max_slope_deviation, max_calls, max_failures,
+        surrogate=surrogate.value, interpolation=interpolation.value, relax_ends=relax_ends,
         end_force=end_force,
-    )
+    )  # fmt: skip
     settled_oracle = read_oracle(oracle)
     given = None if model is None else castile.load(model)
     with _progress() as report:
         result = run_neb(
-            _end(initial),
-            _end(final),
-            settled_oracle,
-            output,
-            settings,
-            model=given,
-            store=store,
-            path_id=path_id,
-            workers=workers,
-            events=NebEvents(progress=report),
-        )
+            _end(initial), _end(final), settled_oracle, output, settings, model=given, store=store,
+            path_id=path_id, workers=workers, events=NebEvents(progress=report),
+        )  # fmt: skip
+    _write(result, path_id or output.resolve().name, html, figure, json_file)
+    _conclude(result, output)
+
+
+def _write(
+    result: NebResult, name: str, html: Path | None, figure: Path | None, json_file: Path | None
+) -> None:
+    """Show the result, and write what was asked for."""
+    from castile.cli.output import print_table, write_json
+    from castile.formats.text_file import write_text_file
+    from castile.report.neb_report import neb_table, profile_figure, write_neb_report
+
     print_table(neb_table(result))
     if html is not None:
-        write_neb_report(html, result, title=f"Barrier of {path_id or output.resolve().name}")
+        write_neb_report(html, result, title=f"Barrier of {name}")
     if figure is not None:
-        from castile.formats.text_file import write_text_file
-
         write_text_file(figure, profile_figure(result).svg)
     if json_file is not None:
         write_json(json_file, result.to_json_dict())
-    _conclude(result, output, remark)
 
 
-def _conclude(result: NebResult, output: Path, remark: Callable[[str], None]) -> None:
+def _conclude(result: NebResult, output: Path) -> None:
+    """Name the files, and end with another exit code when the band did not converge."""
+    from castile.cli.output import remark
+
     remark(f"wrote {output / 'path.xyz'} and {output / 'neb.json'}")
     if not result.converged:
         remark(f"castile: the band did not converge: {result.reason}. Raise --max-calls and start it again.")
