@@ -131,6 +131,8 @@ def test_update_is_a_call_of_the_api(data: Path, fitted: Result, tmp_path: Path)
     again = invoke("update", data / "m.castile", data / "new.xyz", "-o", out, "--relearn", "--threads", 1)
     assert again.exit_code == 0
     assert "learned" in again.stdout
+    assert "castile calibrate MODEL DATA" in again.stderr  # three structures are too few to calibrate on
+    assert "castile calibrate MODEL DATA" in " ".join(invoke("info", out).stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,14 @@ def test_predict_names_the_structure_that_it_cannot(
 def test_info_tells_the_whole_model(tmp_path: Path, copper_model: Path) -> None:
     result = invoke("info", copper_model, "--json", tmp_path / "info.json")
     assert result.exit_code == 0, result.output
-    for heading in ("Label census", "Noise levels", "Amplitudes", "All settings", "Timings of the fit"):
+    headings = ("Label census", "Noise levels", "Amplitudes", "All settings", "Timings of the fit")
+    for heading in (*headings, "Standard deviations"):
         assert heading in result.stdout
     values = json.loads((tmp_path / "info.json").read_text())
     assert values["elements"] == "Cu"
     assert values["n_structures"] == 10
+    assert values["calibration"].startswith("calibrated on held-out errors of 10 of 10 training structures")
+    assert values["n_calibration_structures"] == 10
     assert values["settings/soap[0].n_max"] == 4
     assert values["amplitude/soap/29_n_sparse"] == 15
     assert values["force_noise_ev_per_angstrom"] > 0

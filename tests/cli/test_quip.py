@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ase.io import write
+from ase.io import read, write
 from typer.testing import CliRunner
 
 import castile
@@ -33,7 +33,10 @@ def test_import_use_and_export(xml: Path, tmp_path: Path) -> None:
     assert numbers["imported_from"] == "QUIP"
     assert numbers["n_weights"] > 0
     write(tmp_path / "crystal.xyz", crystal)
-    run("predict", model, tmp_path / "crystal.xyz", "-o", tmp_path / "predicted.xyz")
+    run(
+        "predict", model, tmp_path / "crystal.xyz", "-o", tmp_path / "predicted.xyz", "--uncertainty", "exact"
+    )
+    assert read(tmp_path / "predicted.xyz").arrays["forces_std"].shape == (len(crystal), 3)
     run("export-gap", model, "-o", tmp_path / "again.xml")
     again = castile.import_gap(tmp_path / "again.xml").predict(crystal).energy
     assert abs(again - castile.import_gap(xml).predict(crystal).energy) < 1e-9
