@@ -14,6 +14,7 @@ from benchmarks import calibration as calibration_runs
 from benchmarks import fit_cost, pages
 from benchmarks.audits import audits as run_audits
 from benchmarks.barriers import barriers as run_barriers
+from benchmarks.barriers_screening import barriers_screening as run_barriers_screening
 from benchmarks.calibration_sets import calibration_sets
 from benchmarks.comparison import comparison as run_comparison
 from benchmarks.data import MissingData
@@ -60,8 +61,8 @@ COMMANDS = (
     "accuracy si-published", "accuracy si", "accuracy mo", "accuracy rmd17 ethanol",
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
     "calibration sets",
-    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers", "neb", "comparison",
-    "screening", "screening-recall", *(f"learning {part}" for part in LEARNING_PARTS),
+    "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers",
+    "barriers-screening", "neb", "comparison", "screening", "screening-recall", *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
 
@@ -144,6 +145,12 @@ def _named(record: Record) -> Record:
 def barriers(json: Json = None, quick: Quick = False) -> None:
     """Folds of 559 published migration barriers."""
     _finish(_named(run_barriers(quick)), json)
+
+
+@app.command("barriers-screening")
+def barriers_screening(json: Json = None, quick: Quick = False, threads: Threads = None) -> None:
+    """Ten thousand hops of generated crystals: in one process, by workers, killed and restarted."""
+    _finish(_named(run_barriers_screening(quick, thread_count(threads))), json)
 
 
 @app.command("nve")

@@ -91,7 +91,7 @@ def run_castile(arguments: list[str], folder: Path, threads: int) -> float:
         )  # fmt: skip
         peak = 0.0
         while process.poll() is None:
-            peak = max(peak, sum(_peak_bytes(each) for each in _family(process.pid)))
+            peak = max(peak, sum(peak_bytes(each) for each in family(process.pid)))
             time.sleep(_POLL_SECONDS)
     if process.returncode != 0:
         tail = (folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -99,18 +99,18 @@ def run_castile(arguments: list[str], folder: Path, threads: int) -> float:
     return peak
 
 
-def _family(process: int) -> Iterator[int]:
+def family(process: int) -> Iterator[int]:
     """Yield a process and all its descendants, from Linux's /proc."""
     yield process
     try:
         for children in Path(f"/proc/{process}/task").glob("*/children"):
             for child in children.read_text(encoding="ascii").split():
-                yield from _family(int(child))
+                yield from family(int(child))
     except OSError:  # it has ended
         return
 
 
-def _peak_bytes(process: int) -> float:
+def peak_bytes(process: int) -> float:
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     except OSError:
