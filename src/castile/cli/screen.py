@@ -169,7 +169,10 @@ def screen(
     settings = ScreenSettings(wanted, top, most_similar, pool, chosen)
     if oracle is not None or truth is not None:
         from castile.cli.screen_loop import LoopOptions, run_loop
+        from castile.errors import InputError
 
+        if any(path is not None for path in (all_candidates, database, map_page)):
+            raise InputError("--all, --database and --map are not for a loop; leave them out")
         loop = LoopOptions(oracle, truth, tuple(training or ()), training_key, budget, batch, patience)
         run_loop(stream, predictor, model, settings, loop, output, record, report, json, workers)
         return

@@ -158,7 +158,7 @@ def optimise(
     source : LabelSource
     settings : LoopSettings
     journal : path, optional
-        File of finished rounds; a loop that was cut off goes on behind it.
+        File of finished rounds; a loop that was cut off, or has a larger budget now, goes on behind it.
     advance : callable, optional
         Called with each round.
 
@@ -167,9 +167,8 @@ def optimise(
     InputError
         If the journal belongs to another loop.
     """
-    key = hashlib.sha256(
-        repr((proposer.fingerprint(), source.fingerprint(), asdict(settings))).encode()
-    ).hexdigest()
+    identity = (proposer.fingerprint(), source.fingerprint(), settings.batch, settings.top)
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()
     record = Journal(journal, key)
     found = None if record.path is None else journal_key(record.path)
     if found is not None and found != key:
