@@ -62,7 +62,8 @@ COMMANDS = (
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
     "calibration sets",
     "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers",
-    "barriers-screening", "neb", "comparison", "screening", "screening-recall", *(f"learning {part}" for part in LEARNING_PARTS),
+    "barriers-screening", "neb", "comparison", "screening", "screening-recall",
+    *(f"learning {part}" for part in LEARNING_PARTS),
 )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def barriers(quick: bool) -> Record:
         "Leak-proof folds keep together all paths through hosts of one composition (without the moving "
         f"element), and paths with more similar SOAP vectors: {proof.n_groups} and {hosts.n_groups} groups.",
         f"{numbers['n_other_images']} paths were led to another image of their final site, and "
-        f"{numbers['n_emptied_ends']} had an end site emptied, before anything was learned and without labels.",
+        f"{numbers['n_emptied_ends']} had an end site emptied, before anything was learned.",
         f"Fit with features {numbers['fit_cpu_seconds']:.0f} s, prediction "
         f"{numbers['prediction_cpu_ms_per_path']:.0f} ms per path of processor time.",
     )
