@@ -14,8 +14,10 @@ from castile.kernels.transport import optimal_transport_cost
 from castile.splits.certificate import certify
 from castile.splits.disjoint_sets import DisjointSets
 from castile.splits.embedding import matching_points
+from castile.splits.forest import find_forest
+from castile.splits.nearest import find_nearest
 from castile.splits.point_blocks import make_blocks
-from castile.splits.search import find_components, find_forest, find_nearest
+from castile.splits.search import find_components
 from castile.splits.settings import SimilaritySettings, element_codes
 from castile.splits.similarity_index import SimilarityIndex, build_index, build_vector_index
 from castile.splits.structure_table import table_of
@@ -88,6 +90,22 @@ def test_forest_has_the_components_of_every_threshold(shared_data, kernel: str) 
     for threshold in np.linspace(lowest + 1e-5, 1.0, 12):
         expected = connected_components(gaps < 1.0 - threshold, directed=False)[0]
         assert forest.labels(float(threshold)).max() + 1 == expected
+
+
+def test_links_of_the_forest_are_known_where_coordinates_are_too_few() -> None:
+    """Near-twins in a set of many shapes: their distances are far below what the coordinates leave out."""
+    generator = np.random.default_rng(0)
+    structures = [molecule(name) for name in ("CH3CH2OH", "C2H6NH", "CH3NO2", "C3H8", "CH3COCH3")] * 12
+    for k, atoms in enumerate(structures):
+        atoms.positions += generator.normal(scale=0.08, size=atoms.positions.shape)
+        if k % 10 == 9:
+            structures[k] = structures[k - 1].copy()
+            structures[k].positions += generator.normal(scale=0.003, size=(len(structures[k]), 3))
+    index = build_index(table_of(structures))
+    forest = find_forest(index, 0.99)
+    exact = [1.0 - index.similarity(i, j) for i, j in zip(forest.first, forest.second, strict=True)]
+    np.testing.assert_allclose(forest.gaps, exact, rtol=0.06)
+    assert np.sqrt(2.0 * forest.gaps[:6]).max() < 0.02
 
 
 def test_many_random_rows_agree_with_all_pairs() -> None:

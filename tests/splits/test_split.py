@@ -359,6 +359,14 @@ def test_command_line(tmp_path: Path, data_file: Path, capsys: pytest.CaptureFix
     assert "test.xyz: hash" in capsys.readouterr().out
 
 
+def test_workers_write_the_same_certificate(tmp_path: Path, data_file: Path) -> None:
+    pytest.importorskip("distributed", reason="the package distributed is missing")
+    options = ("--fractions", "0.5", "0.5", "--cutoff", "4", "--stratify", "config_type")
+    assert run("split", str(data_file), "-o", str(tmp_path / "one"), *options) == 0
+    assert run("split", str(data_file), "-o", str(tmp_path / "two"), *options, "--workers", "2") == 0
+    assert (tmp_path / "one/manifest.json").read_bytes() == (tmp_path / "two/manifest.json").read_bytes()
+
+
 def test_bad_input_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.xyz"
     path.write_text('1\nProperties=species:S:1:pos:R:3 pbc="F F F"\nH nan 0 0\n')

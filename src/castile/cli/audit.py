@@ -183,6 +183,7 @@ def _model_errors(model: Path, sources: list[StructureSource], skip_broken: bool
 
 
 def _tables(found: Audit, unit: str) -> list[Any]:
+    """What was found, the worst leaks, and errors where there are any."""
     from castile.evaluation.tables import Table, format_number
     from castile.report.audit_report import leak_table
     from castile.splits.threshold import distance_of

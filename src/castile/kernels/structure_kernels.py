@@ -270,6 +270,7 @@ def _normalized_gap(
     scale_a: float | None,
     scale_b: float | None,
 ) -> float:
+    """Return 1 - value / sqrt(K(A, A) K(B, B)), at least 0."""
     scale_a = kernel.scale(a) if scale_a is None else scale_a
     scale_b = kernel.scale(b) if scale_b is None else scale_b
     return max(0.0, 1.0 - value / math.sqrt(scale_a * scale_b))

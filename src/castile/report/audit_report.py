@@ -47,6 +47,7 @@ def write_audit_report(
 
 
 def _tiles(audit: Audit) -> tuple[Tile, ...]:
+    """The numbers to see first."""
     n = len(audit.nearest)
     tiles = [
         Tile(f"{len(audit.leaks):,}", "", "leaks", f"{len(audit.leaks) / n:.1%} of {n:,} tested", None),
@@ -76,9 +77,11 @@ def leak_table(audit: Audit, most: int = N_LISTED) -> Table:
 
 
 def _leak_section(audit: Audit) -> Section:
+    """Histogram, pictures of the worst pairs, and the list."""
     distances = np.array([item.distance for item in audit.nearest])
     blocks: list[Block] = [similarity_histogram(distances, distance_of(audit.threshold), "tested structures")]
-    for item in audit.leaks[:N_PICTURES]:
+    pairs = {frozenset((item.structure, item.neighbor)): item for item in reversed(audit.leaks)}  # each once
+    for item in list(reversed(pairs.values()))[:N_PICTURES]:
         blocks.append(pair_picture(audit, item))
     if audit.leaks:
         blocks.append(leak_table(audit))
@@ -89,6 +92,7 @@ def _leak_section(audit: Audit) -> Section:
 
 
 def _duplicate_section(audit: Audit) -> Section:
+    """Wasted calculations and contradicting labels."""
     names = ("all structures",) if audit.cross_validation else ("training", "test")
     rows = tuple(
         (name, f"{exact:,}", f"{near:,}")
@@ -110,6 +114,7 @@ def _duplicate_section(audit: Audit) -> Section:
 
 
 def _error_section(audit: Audit, unit: str) -> Section:
+    """Error by distance, and the learner with and without leaks."""
     label = f"mean absolute error ({unit})" if unit else "mean absolute error"
     centers = [0.5 * (b.low + b.high) for b in audit.bins]
     errors = [b.mae for b in audit.bins]

@@ -39,6 +39,7 @@ def write_threshold_plot(path: str | os.PathLike[str], curve: ThresholdCurve) ->
 
 
 def _threshold_painter(curve: ThresholdCurve) -> Callable[[Canvas], None]:
+    """What draws the curve on a canvas."""
     colors = (style.GOOD, style.THIRD, style.REFERENCE, style.MUTED)
 
     def paint(canvas: Canvas) -> None:

@@ -12,6 +12,7 @@ from castile.execution.task_pool import TaskPool
 from castile.kernels.structure_kernels import BestMatchKernel, LargestKernel
 from castile.splits.dataset import ENERGY, Dataset
 from castile.splits.folds import tested_sides
+from castile.splits.nearest import find_nearest
 from castile.splits.optimism import (
     N_REPEATS,
     Optimism,
@@ -20,7 +21,7 @@ from castile.splits.optimism import (
     kernel_ridge_residuals,
     measure_optimism,
 )
-from castile.splits.search import find_components, find_nearest
+from castile.splits.search import find_components
 from castile.splits.settings import SimilaritySettings
 from castile.splits.similarity_index import Progress, SimilarityIndex, build_index
 from castile.splits.splitters import checked_threshold
@@ -224,8 +225,7 @@ def audit(
     InputError
         If a side of the split is empty, or a threshold or target cannot be used.
     """
-    folds = np.asarray(folds, dtype=np.int64)
-    _check_folds(data, folds, cross_validation)
+    folds = _checked_folds(data, folds, cross_validation)
     if target is not None:
         data.target(target)
     index = build_index(data.table, settings, pool=pool, progress=progress, seed=seed)
@@ -238,13 +238,9 @@ def audit(
     exact = _exact_duplicates(index, pool)
     found = Audit(
         index, folds, cross_validation, threshold, curve,
-        _nearest(index, folds, cross_validation, pool, progress),
-        components,
-        exact,
-        _repeated(exact, folds, cross_validation),
-        _repeated(components, folds, cross_validation),
-        _contradictions(data, exact, target),
-        n_skipped=len(data.skipped),
+        _nearest(index, folds, cross_validation, pool, progress), components, exact,
+        _repeated(exact, folds, cross_validation), _repeated(components, folds, cross_validation),
+        _contradictions(data, exact, target), n_skipped=len(data.skipped),
     )  # fmt: skip
     if target is not None:
         residuals = kernel_ridge_residuals(data, index, target, seed, progress)
@@ -266,12 +262,15 @@ def _repeated(labels: IndexArray, folds: IndexArray, cross_validation: bool) -> 
     return tuple(len(side) - len(np.unique(labels[side])) for side in sides)
 
 
-def _check_folds(data: Dataset, folds: IndexArray, cross_validation: bool) -> None:
+def _checked_folds(data: Dataset, folds: IndexArray, cross_validation: bool) -> IndexArray:
+    """The folds, one for each structure, with something to train on and something to test."""
+    folds = np.asarray(folds, dtype=np.int64)
     if folds.shape != (len(data),):
         raise InputError(f"folds have shape {folds.shape} for {len(data)} structures; give one for each")
     present = np.unique(folds)
     if len(present) < 2 or (not cross_validation and present.tolist() != [0, 1]):
         raise InputError("a split needs training structures and test structures, at least one of each")
+    return folds
 
 
 def _nearest(
@@ -281,6 +280,7 @@ def _nearest(
     pool: TaskPool | None,
     progress: Progress | None,
 ) -> tuple[Nearest, ...]:
+    """Nearest training structure of every tested one, most similar first."""
     found: list[Nearest] = []
     for train, test in tested_sides(folds, cross_validation):
         result = find_nearest(index, test, train, pool=pool, progress=progress)

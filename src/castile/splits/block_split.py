@@ -9,7 +9,7 @@ from castile.errors import InputError
 from castile.execution.task_pool import TaskPool
 from castile.splits.assignment import Assignment
 from castile.splits.compression import Float64Array
-from castile.splits.search import find_nearest
+from castile.splits.nearest import find_nearest
 from castile.splits.similarity_index import Progress, SimilarityIndex
 
 IndexArray = NDArray[np.int64]

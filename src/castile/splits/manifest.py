@@ -140,6 +140,7 @@ def _content(
     names: Sequence[str],
     paths: Sequence[Path],
 ) -> dict[str, Any]:
+    """Everything the manifest says but its own hash; places count the structures of the data from 0."""
     pairs = split.certificate.pairs
     return {
         "format": FORMAT,

@@ -135,6 +135,7 @@ def element_codes(species: tuple[str, ...], n_channels: int) -> NDArray[np.float
 
 @cache
 def _codes(n_channels: int) -> NDArray[np.float64]:
+    """Codes of all elements, by atomic number."""
     n_elements = len(chemical_symbols)
     draws = 2 * n_elements * _CANDIDATES * n_channels
     raw = np.random.PCG64(1).random_raw(draws)  # bits of this generator never change between versions

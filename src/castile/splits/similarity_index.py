@@ -173,6 +173,7 @@ def _verifier(
     points: Float64Array,
     embedded: list[Embedded],
 ) -> Verifier:
+    """What decides about pairs under this kernel."""
     if isinstance(kernel, AverageSOAPKernel | LargestKernel):
         per_atom = isinstance(kernel, LargestKernel)
         numbers = describer.table.numbers if per_atom else np.zeros(len(points), dtype=np.uint8)
@@ -196,6 +197,7 @@ class _Maker:
         return [self._embedded(each) for each in describe_environments(self.descriptor, chunk)]
 
     def _embedded(self, environments: Environments) -> Embedded:
+        """What this kernel's search and bounds need of a structure."""
         none, empty = np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.float32)
         if isinstance(self.kernel, AverageSOAPKernel):
             return Embedded(mean_points(environments, self.projection), none, empty, 1.0)
@@ -227,6 +229,7 @@ def _sample_projection(
 
 
 def _described(table: StructureTable, descriptor: SOAP, index: int) -> Environments:
+    """Environments of one structure of the table."""
     return describe_environments(descriptor, [table.atoms(index)])[0]
 
 

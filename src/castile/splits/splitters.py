@@ -88,6 +88,7 @@ def checked_threshold(threshold: float) -> float:
 def _precomputed_components(
     K: NDArray[np.float64], threshold: float, groups: IndexArray | None
 ) -> tuple[IndexArray, float]:
+    """Components of a matrix of similarities, and the threshold."""
     if K.ndim != 2 or K.shape[0] != K.shape[1] or not np.isfinite(K).all():
         raise InputError(f"precomputed similarities have shape {K.shape}; give a finite (n, n) matrix")
     links = (threshold < K) | (threshold < K.T)
@@ -106,6 +107,7 @@ class _LeakproofSplitter(BaseEstimator):
     random_state: int
 
     def _components(self, X: Data, groups: ArrayLike | None) -> IndexArray:
+        """Components of X; they and the threshold are kept as fitted attributes."""
         labels, self.threshold_ = similar_components(
             X,
             self.threshold,

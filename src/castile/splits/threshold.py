@@ -14,7 +14,7 @@ from castile.errors import InputError
 from castile.execution.task_pool import TaskPool
 from castile.kernels.environments import describe_environments
 from castile.kernels.structure_kernels import StructureKernel
-from castile.splits.search import Forest, find_forest
+from castile.splits.forest import Forest, find_forest
 from castile.splits.settings import SimilaritySettings
 from castile.splits.similarity_index import Progress, SimilarityIndex, build_index, run_tasks
 from castile.splits.structure_table import StructureTable, table_of

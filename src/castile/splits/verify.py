@@ -143,6 +143,7 @@ def _close(what: str, found: float, stored: float) -> Check:
 
 
 def _files_agree(source: StructureSource, content: dict[str, Any]) -> list[Check]:
+    """The files of the data, by their hashes."""
     found = {file_hash(file) for file in source.files}
     checks = []
     for entry in content["files"]:
@@ -168,6 +169,7 @@ def _partition(parts: IndexArray, places: IndexArray, content: dict[str, Any]) -
 def _part_files_agree(
     folder: Path, dataset: Dataset, keys: LabelKeys, content: dict[str, Any]
 ) -> list[Check]:
+    """The files of the parts: their hashes, and the structures in them."""
     checks = []
     places = {int(place): k for k, place in enumerate(dataset.places)}
     for entry in content["parts"]:
