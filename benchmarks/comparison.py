@@ -144,7 +144,7 @@ def measure_potentials(file: str, quick: bool) -> dict[str, Any]:
     from castile.comparison.potentials import compare_potentials, default_variants
     from castile.structures import StructureSource
 
-    source = StructureSource(f"{file}@::8" if quick else file)
+    source = StructureSource(f"{file}@::{8 if quick else 3}")
     result = compare_potentials(source, default_variants(quick=True) if quick else default_variants())
     table = potential_table(result)
     return {

@@ -107,9 +107,9 @@ def _soaps(n_species: int, cutoff: float, quick: bool) -> list[tuple[str, Struct
         found.append((label, SOAPVectors(cutoff, n_max, l_max, channels=channels, mixing="coded")))
     if quick:
         return found
-    label = "soap n6 l4 outer" + ("" if own else " 6 coded")
-    outer = SOAPVectors(cutoff, 6, 4, average="outer", channels=channels, mixing="coded")
-    found.append((label, outer))
+    label = "soap n6 l4 inner" + ("" if own else " 6 coded")
+    inner = SOAPVectors(cutoff, 6, 4, average="inner", channels=channels, mixing="coded")
+    found.append((label, inner))
     if n_species > 1:
         shared = min(4, max(1, n_species - 1))
         mixed = SOAPVectors(cutoff, 6, 4, channels=shared, mixing="chemical")

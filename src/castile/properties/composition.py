@@ -32,7 +32,9 @@ class CompositionStatistics(StructureDescriptor):
     fractions : bool
         Whether the mole fractions themselves are features.
 
-    Source: the statistics follow Ward et al., npj Comput. Mater. 2, 16028 (2016), with fewer properties.
+    Notes
+    -----
+    The statistics follow Ward et al., npj Comput. Mater. 2, 16028 (2016), with fewer properties.
     """
 
     kind: ClassVar[str] = "composition"

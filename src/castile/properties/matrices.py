@@ -76,7 +76,9 @@ class SineEigenvalues(_Eigenvalues):
     n_atoms_max : int, optional
         Number of eigenvalues; the largest structure of the fit by default.
 
-    Source: Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015), Eqs. 23-24.
+    Notes
+    -----
+    Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015), Eqs. 23-24.
     """
 
     kind: ClassVar[str] = "sine"
@@ -110,7 +112,9 @@ class EwaldEigenvalues(_Eigenvalues):
     accuracy : float
         Relative accuracy of the sums.
 
-    Source: Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015).
+    Notes
+    -----
+    Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015).
     """
 
     kind: ClassVar[str] = "ewald"

@@ -35,6 +35,9 @@ class SOAPVectors(StructureDescriptor):
     mixing : "chemical" or "coded"
         Similar elements share channels (Willatt et al., 2018), or each element has a unit vector far from
         those of all others.
+    normalize : bool
+        Whether power spectra have unit length; without, the number of neighbours counts too, which energies
+        at different densities need.
     """
 
     kind: ClassVar[str] = "soap"
@@ -47,9 +50,10 @@ class SOAPVectors(StructureDescriptor):
         n_max: int = 6,
         l_max: int = 4,
         sigma: float = 0.5,
-        average: Literal["inner", "outer"] = "inner",
+        average: Literal["inner", "outer"] = "outer",
         channels: int | None = None,
         mixing: Literal["chemical", "coded"] = "chemical",
+        normalize: bool = False,
     ) -> None:
         self.cutoff = cutoff
         self.n_max = n_max
@@ -58,6 +62,7 @@ class SOAPVectors(StructureDescriptor):
         self.average = average
         self.channels = channels
         self.mixing = mixing
+        self.normalize = normalize
 
     def _settle(self, seen: Seen) -> None:
         if self.average not in ("inner", "outer"):
@@ -81,7 +86,7 @@ class SOAPVectors(StructureDescriptor):
     def _soap(self, seen: Seen, channels: Any, average: Literal["inner", "outer"] | None) -> SOAP:
         return SOAP(
             self.cutoff, self.n_max, self.l_max, self.sigma,
-            species=seen.species, channels=channels, average=average, threads=1,
+            species=seen.species, channels=channels, average=average, normalize=self.normalize, threads=1,
         ).fit()  # fmt: skip
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
