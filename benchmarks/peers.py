@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -119,6 +120,30 @@ def quippy_potential(xml: str | Path) -> Potential:
         potential.calculate(atoms, properties=["energy", "forces", "stress"])
         results = potential.results
         return float(results["energy"]), np.array(results["forces"]), np.array(results["stress"])
+
+    return predict
+
+
+def ace_potential(system: System, order: int, degree: int) -> Call:
+    """Energy, forces and stress by ace-jax: an ACE basis of this order and total degree, random coefficients.
+
+    What it predicts means nothing; it costs what a fitted one costs.
+    """
+    try:
+        import jax
+        from ace_jax import ACECalculator
+        from ace_jax.basis.model import build_model
+    except ImportError:
+        raise PeerMissing("ace-jax is not installed") from None
+    jax.config.update("jax_enable_x64", True)
+    model, meta = build_model(system.species, order, degree, rcut=system.cutoff).eval_pair()
+    coefficients = np.random.default_rng(0).normal(size=model.WB.shape)
+    calculator = ACECalculator(replace(model, WB=jax.numpy.asarray(coefficients)), meta)
+    copies = system.alternating()
+
+    def predict() -> None:
+        atoms = next(copies)
+        calculator.calculate(atoms, ["energy", "forces", "stress"], ["positions"])
 
     return predict
 

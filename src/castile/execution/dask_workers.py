@@ -35,6 +35,7 @@ async def run_workers(address: str, n_workers: int, folder: str) -> None:
             memory_limit=0,
             death_timeout=_PATIENCE,
             silence_logs=logging.CRITICAL,
+            config={"distributed.admin.low-level-log-length": 20},  # entries hold results of past tasks
         )
         for index in range(n_workers)
     ]
