@@ -3,8 +3,8 @@ backward.
 
 k runs over channel and radial index together (k = channel * n_max + n); only k <= k' is stored, l slowest,
 and w = sqrt 2 off the diagonal keeps the dot product of two power spectra that of the full matrices. Rows of
-the density are padded:
-channel ``q`` starts at ``q * n_padded``.
+the density are padded: channel ``q`` starts at ``q * n_padded``. The products run over packed rows without
+that padding.
 """
 
 import numpy as np
@@ -103,12 +103,15 @@ def _unpack_channels(packed, n_rows, n_channels, n_max, n_padded, width, density
 def power_spectrum_vjp(
     density, features, norms, n_centers, n_channels, n_max, n_padded, l_max, normalize, cotangent, d_density
 ):
-    """Write dE/dc = 2 S c to the flat ``d_density`` given dE/dp (``cotangent``), S the symmetric matrix of
-    w_kk' / (2 sqrt(2l + 1)) dE/dp_lkk' and its transpose.
+    """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``).
+
+    dE/dc_lmk = sum_k' S_lkk' c_lmk' with the symmetric S_lkk' = w_kk' / sqrt(2l + 1) dE/dp_lkk', twice that on
+    the diagonal.
     """
     n_lm = (l_max + 1) ** 2
     n_features = features.shape[1]
     n_combined = n_channels * n_max
+    per_degree = n_combined * (n_combined + 1) // 2
     width = _whole_vectors(n_combined)
     packed = aligned_zeros(n_lm * width + LANES, density.dtype)
     d_packed = aligned_zeros(n_lm * width + LANES, density.dtype)
@@ -124,11 +127,10 @@ def power_spectrum_vjp(
             change[f] = (cotangent[center, f] - features[center, f] * along) * inverse
         corner = center * n_lm * n_channels * n_padded
         _pack_channels(density, corner, n_lm, n_channels, n_max, n_padded, width, packed)
-        position = 0
         for degree in range(l_max + 1):
             begin, count = degree * degree * width, 2 * degree + 1
-            _unfold(change, position, n_combined, width, 1.0 / np.sqrt(2.0 * degree + 1.0), matrix)
-            position += n_combined * (n_combined + 1) // 2
+            scale = 1.0 / np.sqrt(2.0 * degree + 1.0)
+            _unfold(change, degree * per_degree, n_combined, width, scale, matrix)
             contract(
                 packed, begin, width, 1, matrix, 0, width, n_combined,
                 d_packed, begin, width, count, width, False,
