@@ -274,6 +274,7 @@ class SOAP(Descriptor):
         averaged = self._averaged_cotangent(ordered, weights) if self.average_ == "inner" else None
 
         scratch = Scratch()
+
         def work(span: tuple[int, int]) -> tuple[int, int, NDArray[np.floating]]:
             begin, end = span
             first, last = engine.pair_range(ordered, begin, end)

@@ -105,8 +105,8 @@ def power_spectrum_vjp(
 ):
     """Write dE/dc to the flat ``d_density`` given dE/dp (``cotangent``).
 
-    dE/dc_lmk = sum_k' S_lkk' c_lmk' with the symmetric S_lkk' = w_kk' / sqrt(2l + 1) dE/dp_lkk', twice that on
-    the diagonal.
+    dE/dc_lmk = sum_k' S_lkk' c_lmk' with the symmetric S_lkk' = w_kk' / sqrt(2l + 1) dE/dp_lkk', twice that
+    on the diagonal.
     """
     n_lm = (l_max + 1) ** 2
     n_features = features.shape[1]
