@@ -272,7 +272,6 @@ class SOAP(Descriptor):
         ordered = prepared.ordered
         weights = self._checked("cotangent", cotangent, (self._n_rows(ordered), engine.n_features))
         averaged = self._averaged_cotangent(ordered, weights) if self.average_ == "inner" else None
-
         scratch = Scratch()
 
         def work(span: tuple[int, int]) -> tuple[int, int, NDArray[np.floating]]:
