@@ -114,12 +114,14 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 def test_wrong_label_is_suspicious_and_hardly_matters(paths: list[MigrationPath]) -> None:
     wrong = [replace(path, barrier=40.0) if k == 5 else path for k, path in enumerate(paths)]
-    trusting = BarrierModel(n_steps=10, robust=False).fit(wrong)
-    doubting = BarrierModel(n_steps=10).fit(wrong)
+    features = BarrierModel().featurize(paths)
+    trusting = BarrierModel(n_steps=10, robust=False).fit_features(features, wrong)
+    doubting = BarrierModel(n_steps=10).fit_features(features, wrong)
     assert doubting.suspicious_labels()[0].path_id == "p5"
     assert {label.reason for label in doubting.suspicious_labels()} <= {"contradicted", "implausible size"}
     tiny = [replace(path, barrier=0.0035) if k < 2 else path for k, path in enumerate(paths)]
-    named = {label.path_id for label in BarrierModel(n_steps=3).fit(tiny).suspicious_labels()}
+    tiny_model = BarrierModel(n_steps=3).fit_features(features, tiny)
+    named = {label.path_id for label in tiny_model.suspicious_labels()}
     assert named >= {"p0", "p1"}
     known = np.array([path.barrier for path in paths])
     others = np.arange(len(paths)) != 5

@@ -139,7 +139,7 @@ def test_killed_band_goes_on_and_repeats_nothing(
 ) -> None:
     log, band = tmp_path / "log", tmp_path / "band"
     (tmp_path / "oracle.toml").write_text(
-        f'[oracle]\ncalculator = "counting_oracles.CountingEMT"\noptions = {{log = "{log}", delay = 0.3}}\n'
+        f'[oracle]\ncalculator = "counting_oracles.CountingEMT"\noptions = {{log = "{log}", delay = 0.15}}\n'
         f'python_path = ["{Path(__file__).parents[1] / "active"}"]\n'
     )
     command = [sys.executable, "-m", "castile.cli.main", "neb", *ends_files, "--images", "3"]

@@ -200,6 +200,7 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         InputError
             If there are fewer than 5 paths, or a barrier is missing, negative or not finite.
         """
+        _checked_barriers(paths, y)  # before the features, which take longer
         return self.fit_features(self.featurize(paths), paths, y)
 
     def fit_features(
