@@ -60,12 +60,6 @@ def fit_ratio(quick: bool, threads: int) -> Record:
         Check(
             "gap_fit's time over Castile's", other["fit_seconds"] / own["fit_seconds"], 25, "x", "at least"
         ),
-        Check(
-            "Castile's peak memory over gap_fit's",
-            own["fit_peak_memory_bytes"] / other["fit_peak_memory_bytes"],
-            0.1,
-            "x",
-        ),
     )
     numbers = {
         f"{name}_{key}": run[key]
@@ -74,8 +68,9 @@ def fit_ratio(quick: bool, threads: int) -> Record:
     }
     title = f"{own['n_structures']} Si structures, {own['n_atoms']} atoms, {n_sparse} sparse points"
     notes = (
-        "a small set favours gap_fit in memory and start-up: on the whole set it took "
-        f"{GAP_FIT_SECONDS} s and {GAP_FIT_BYTES / 1e9:g} GB (`accuracy si-published` compares with that)",
+        "gap_fit's memory grows with the set, Castile's does not, so this part of the set says nothing about "
+        f"the memory of a whole fit: gap_fit took {GAP_FIT_SECONDS} s and {GAP_FIT_BYTES / 1e9:g} GB there, "
+        "with which `accuracy si-published` compares",
     )
     table = Table(title, ("", "wall time (s)", "peak memory (GB)"), rows)
     return Record("fit-ratio", quick, numbers, checks, (table,), notes)
