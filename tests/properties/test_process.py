@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
-from tests.properties.cases import random_inputs
+from tests.properties.cases import crystals, density, random_inputs
 
 from castile.errors import InputError
+from castile.properties import describe, make_descriptor
 from castile.properties.covariance import KERNELS, Scaler, covariance, covariance_slope, proximity
 from castile.properties.hyperparameters import HyperParameters, learn_hyperparameters
 from castile.properties.inputs import Inputs
@@ -144,22 +145,19 @@ def test_evidence_finds_the_parameters_of_drawn_targets() -> None:
     assert np.exp(found.noise) * found.amplitude == pytest.approx(0.3, rel=0.15)
 
 
-def test_near_twins_do_not_shorten_the_length() -> None:
-    train, test = random_inputs(120, n_features=2), random_inputs(80, seed=1, n_features=2)
-    hidden = 0.3 * np.random.default_rng(5).normal(size=120)  # shared by twins, told by no feature
-    y = targets_of(train) + hidden
-    shift = 1e-4 * np.random.default_rng(6).normal(size=train.features.shape)
-    double = Inputs(
-        np.vstack([train.features, train.features + shift]),
-        np.arange(241),
-        np.vstack([train.composition, train.composition]),
-    )
+@pytest.mark.parametrize("seed", [1, 2])
+def test_near_twins_do_not_shorten_the_length(seed: int) -> None:
+    single = crystals(60, seed=seed)
+    twins = [atoms.copy() for atoms in single]
+    for k, atoms in enumerate(twins):
+        atoms.rattle(1e-4, seed=k)
+    rdf = make_descriptor("rdf", {"n_bins": 20, "cutoff": 4.0, "partial": False}).fit(single)
     settings = LearningSettings(("matern",))
-    single_error, double_error = (
-        np.abs(learn_process(inputs, values, settings).predict(test)[0] - targets_of(test)).mean()
-        for inputs, values in ((train, y), (double, np.concatenate([y, y])))
+    alone, doubled = (
+        learn_process(describe(rdf, listed), density(listed), settings) for listed in (single, single + twins)
     )
-    assert double_error < 1.3 * single_error
+    assert doubled.noise_deviation > 0.3 * alone.noise_deviation
+    assert doubled.basis.parameters.theta == pytest.approx(alone.basis.parameters.theta, abs=0.7)
 
 
 def test_large_and_small_problems_agree() -> None:

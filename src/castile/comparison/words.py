@@ -151,6 +151,11 @@ def _cost(own: Budget) -> str:
             f"{_short(own.cpu_hours.median)} CPU hours (at least {_short(own.cpu_hours.low)}; it may not be "
             f"reached: {100 * own.reach_probability:.0f} % likely) with {_short(labels.median)} labels"
         )
+    if labels.low == labels.high:
+        return (
+            f"at most {_short(own.cpu_hours.median)} CPU hours (reached with the smallest training set, "
+            f"{_short(labels.median)} labels)"
+        )
     half = 0.5 * (own.cpu_hours.high - own.cpu_hours.low)
     return (
         f"{_short(own.cpu_hours.median)} ± {_short(half)} CPU hours with {_short(labels.median)} labels "
