@@ -192,7 +192,7 @@ def test_command_for_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert json.loads(Path("out.json").read_text())["label_cost_s"] == 1200.0
     page = Path("page.html").read_text()
     assert page.count("<svg") == 3
-    assert Path("data-rho.compare.jsonl").exists()
+    assert Path("data-rho-100.compare.jsonl").exists()
     for wrong, message in (
         (["--target", "gap"], "no info key 'gap'"),
         (["--target", "rho", "--json", "data.xyz"], "would replace the data"),

@@ -13,6 +13,7 @@ from castile.cli.options import DataFiles, JsonFile
 if TYPE_CHECKING:
     from castile.structures import StructureSource
 
+MOST_LABELS = 1600
 QUICK_LABELS, QUICK_SEEDS = 400, 2
 TRAINING_SHARE = 0.75
 
@@ -77,7 +78,8 @@ def compare(
     from castile.structures import StructureSource
 
     source = StructureSource(data)
-    chosen_points = points or _points_file(source, target, potential, local)
+    largest = max_labels or (QUICK_LABELS if quick else MOST_LABELS)
+    chosen_points = points or _points_file(source, target, potential, local, largest)
     for path in (chosen_points, report, json):
         if path is not None:
             source.refuse_as_output(path)
@@ -86,7 +88,6 @@ def compare(
         _compare_potentials(source, n_seeds if seeds else 1, max_labels, quick, chosen_points, report, json)
         return
     key = target or "energy"
-    largest = max_labels or (QUICK_LABELS if quick else 1600)
     _compare_descriptors(
         source, key, unit or _unit(key, local), label_cost, error, candidates, descriptor, local,
         metric.value,
@@ -183,11 +184,13 @@ def _compare_potentials(
         remark(f"Report: {write_potential_report(report, found, source.files)}")
 
 
-def _points_file(source: StructureSource, target: str | None, potential: bool, local: bool) -> Path:
-    """Name of the file of points in the working folder."""
+def _points_file(
+    source: StructureSource, target: str | None, potential: bool, local: bool, largest: int
+) -> Path:
+    """Name of the file of points in the working folder; runs of another size have another one."""
     stem = Path(source.files[0]).name.split(".")[0] if source.files else "structures"
     what = "potential" if potential else (target or "energy") + ("-local" if local else "")
-    return Path(f"{stem}-{what}.compare.jsonl")
+    return Path(f"{stem}-{what}-{largest}.compare.jsonl")
 
 
 def _unit(key: str, local: bool) -> str:
