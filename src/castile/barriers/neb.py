@@ -65,9 +65,8 @@ def neb(
 ) -> NebResult:
     """Find the minimum-energy path between two minima and its barrier; called again, it goes on.
 
-    After an interruption, ``kill -9`` or a power cut the same call in the same directory repeats no finished
-    calculation. The directory holds ``path.xyz``, ``neb.json``, the store ``calculations.db`` and the folders
-    of the calculations.
+    After an interruption or ``kill -9`` the same call in the same directory repeats no finished calculation.
+    It holds ``path.xyz``, ``neb.json``, the store ``calculations.db`` and the folders of the calculations.
 
     Parameters
     ----------
@@ -90,10 +89,6 @@ def neb(
         Where the oracle runs, as for campaigns.
     events : NebEvents, optional
 
-    Returns
-    -------
-    NebResult
-
     Raises
     ------
     InputError
@@ -108,18 +103,10 @@ def neb(
     folder = Path(directory)
     with _working_in(folder), InterruptionRequest() as interruption, open_task_pool(workers) as pool:
         asked = PathOracle.open(
-            str(store or (folder / STORE).resolve()),
-            (folder / JOBS).resolve(),
-            chosen,
-            pool,
-            _identity(folder, first, last, chosen),
-            lambda: interruption.requested,
-            events.settled,
-        )
-        try:
-            outcome = _search(first, last, asked, surrogate, settings, folder, events)
-        finally:
-            close_oracle_processes()
+            str(store or (folder / STORE).resolve()), (folder / JOBS).resolve(), chosen, pool,
+            _identity(folder, first, last, chosen), lambda: interruption.requested, events.settled,
+        )  # fmt: skip
+        outcome = _search(first, last, asked, surrogate, settings, folder, events)
         result = make_result(outcome, surrogate, asked, path_id or folder.resolve().name)
         write_result(folder, result)
         return result
@@ -135,15 +122,16 @@ def _search(
     events: NebEvents,
 ) -> SearchOutcome:
     """Label the ends, relaxed before where that is wanted, and search for the band between them."""
-    further: list[Atoms] = []
-    if settings.relax_ends:
-        first = relax_end(first, asked, "initial", settings.end_force)
-        last = relax_end(last, asked, "final", settings.end_force)
-    ends = (asked.require("end initial", first), asked.require("end final", last))
-    if settings.relax_ends:
-        further = _last_steps(asked)
-    surprises = SurpriseFile(folder / SURPRISES)
-    return BandSearch(ends, further, asked, surrogate, settings, surprises, events.progress).run()
+    try:
+        if settings.relax_ends:
+            first = relax_end(first, asked, "initial", settings.end_force)
+            last = relax_end(last, asked, "final", settings.end_force)
+        ends = (asked.require("end initial", first), asked.require("end final", last))
+        further = _last_steps(asked) if settings.relax_ends else []
+        surprises = SurpriseFile(folder / SURPRISES)
+        return BandSearch(ends, further, asked, surrogate, settings, surprises, events.progress).run()
+    finally:
+        close_oracle_processes()
 
 
 def _last_steps(asked: PathOracle) -> list[Atoms]:
