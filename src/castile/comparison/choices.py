@@ -19,7 +19,7 @@ from castile.properties.registry import parse_descriptor
 from castile.properties.soap_vectors import SOAPVectors
 from castile.structures.neighbors import neighbor_pairs
 
-_OWN_CHANNELS = 4
+_OWN_CHANNELS, _MIXED, _CODED = 4, 4, 6
 _MOST_PARTIAL = 30
 _MOST_EWALD = 60
 _SURVEYED = 100
@@ -27,7 +27,7 @@ _SURVEYED = 100
 
 @dataclass(frozen=True)
 class NamedDescriptor:
-    """A descriptor and its name in tables; ``needs`` names what has to be installed for it."""
+    """A descriptor and its name in tables."""
 
     label: str
     descriptor: StructureDescriptor
@@ -99,19 +99,27 @@ def _matrices(structures: Sequence[Atoms], quick: bool) -> list[tuple[str, Struc
 
 
 def _soaps(n_species: int, cutoff: float, quick: bool) -> list[tuple[str, StructureDescriptor]]:
+    """Three sizes, the inner average, and the other kind of channels.
+
+    With more than four elements, similar ones share four channels, which was better than six coded channels
+    on all three sets of that kind (docs/comparison.md).
+    """
     own = n_species <= _OWN_CHANNELS
-    channels = None if own else 6
+    channels = None if own else _MIXED
+    suffix = "" if own else f" {_MIXED} mixed"
     found: list[tuple[str, StructureDescriptor]] = []
     for n_max, l_max in ((6, 4),) if quick else ((4, 3), (6, 4), (8, 6)):
-        label = f"soap n{n_max} l{l_max}" + ("" if own else " 6 coded")
-        found.append((label, SOAPVectors(cutoff, n_max, l_max, channels=channels, mixing="coded")))
+        found.append(
+            (f"soap n{n_max} l{l_max}{suffix}", SOAPVectors(cutoff, n_max, l_max, channels=channels))
+        )
     if quick:
         return found
-    label = "soap n6 l4 inner" + ("" if own else " 6 coded")
-    inner = SOAPVectors(cutoff, 6, 4, average="inner", channels=channels, mixing="coded")
-    found.append((label, inner))
-    if n_species > 1:
-        shared = min(4, max(1, n_species - 1))
-        mixed = SOAPVectors(cutoff, 6, 4, channels=shared, mixing="chemical")
-        found.append((f"soap n6 l4 {shared} mixed", mixed))
+    inner = SOAPVectors(cutoff, 6, 4, average="inner", channels=channels)
+    found.append((f"soap n6 l4 inner{suffix}", inner))
+    if not own:
+        coded = SOAPVectors(cutoff, 6, 4, channels=_CODED, mixing="coded")
+        found.append((f"soap n6 l4 {_CODED} coded", coded))
+    elif n_species > 1:
+        mixed = SOAPVectors(cutoff, 6, 4, channels=n_species - 1)
+        found.append((f"soap n6 l4 {n_species - 1} mixed", mixed))
     return found

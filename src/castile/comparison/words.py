@@ -157,8 +157,11 @@ def _cost(own: Budget) -> str:
             f"{_short(labels.median)} labels)"
         )
     half = 0.5 * (own.cpu_hours.high - own.cpu_hours.low)
+    spread = f" ± {_short(half)} CPU hours"
+    if half > 0.5 * own.cpu_hours.median:
+        spread = f" CPU hours ({_short(own.cpu_hours.low)} to {_short(own.cpu_hours.high)})"
     return (
-        f"{_short(own.cpu_hours.median)} ± {_short(half)} CPU hours with {_short(labels.median)} labels "
+        f"{_short(own.cpu_hours.median)}{spread} with {_short(labels.median)} labels "
         f"[{_short(labels.low)}, {_short(labels.high)}]"
     )
 
