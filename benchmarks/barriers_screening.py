@@ -81,8 +81,8 @@ def barriers_screening(quick: bool, threads: int) -> Record:
     notes = (
         f"Crystals: {n_written} oxides, olivines, spinels, anti-perovskites and fluorides of lithium, "
         "strained and rattled at random, half as CIF files, half in an ASE database. The third run was ended "
-        f"by SIGKILL; {n_kept} crystals were kept and not done again, and its processor time is that of the second "
-        "part. Start of the program is included.",
+        f"by SIGKILL; {n_kept} crystals were kept and not done again; its processor time is that of the "
+        "second part. Start of the program is included.",
     )
     return Record("barriers-screening", quick, numbers, checks, (table,), notes)
 
