@@ -25,6 +25,7 @@ from castile.comparison import (
 from castile.comparison.budget import budget
 from castile.comparison.data import plan_splits
 from castile.errors import InputError
+from castile.properties import PropertyModel
 from castile.properties.descriptor import StructureDescriptor
 from castile.properties.distances import RadialDistributionVector
 from castile.splits.splitters import similar_components
@@ -182,11 +183,14 @@ def test_command_for_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     arguments = [
         "compare", "data.xyz", "--target", "rho", "--label-cost", "20min", "--error", "0.2", "--seeds", "1",
         "--max-labels", "100", "--descriptor", "composition", "--descriptor", "rdf=n_bins=20,partial=false",
-        "--json", "out.json", "--report", "page.html",
+        "--json", "out.json", "--report", "page.html", "--save-model", "rho.castile",
     ]  # fmt: skip
     with pytest.raises(SystemExit) as done:
         main(arguments)
     assert done.value.code in (0, None)
+    model = PropertyModel.load("rho.castile")
+    assert (model.target, model.summary_.n_structures) == ("rho", 140)
+    assert model.descriptor.get_params()["n_bins"] == 20
     out = capsys.readouterr().out
     assert "Use rdf=n_bins=20,partial=false" in out
     assert json.loads(Path("out.json").read_text())["label_cost_s"] == 1200.0
@@ -197,6 +201,8 @@ def test_command_for_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         (["--target", "gap"], "no info key 'gap'"),
         (["--target", "rho", "--json", "data.xyz"], "would replace the data"),
         (["--target", "rho", "--label-cost", "soon"], "give for example 3600s"),
+        (["--target", "rho", "--save-model", "nowhere/rho.castile"], "there is no folder"),
+        (["--potential", "--save-model", "rho.castile"], "fit a potential with castile fit"),
         (["--target", "rho", "--descriptor", "soup"], "give one of composition"),
     ):
         with pytest.raises(SystemExit) as failed:

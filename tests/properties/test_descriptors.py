@@ -128,3 +128,9 @@ def test_errors_name_the_structure() -> None:
         descriptor.transform(structures)
     with pytest.raises(InputError, match="give channels=6"):
         make_descriptor("soap", {"n_max": 12, "l_max": 8}).settle(Seen(tuple(range(1, 40)), 9))
+
+
+@pytest.mark.parametrize("text", ["soap=n_max=x", "rdf=partial=2", "soap=cutoff=true", "soap=average=3"])
+def test_options_of_another_type_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="; give (a whole number|a number|true or false|a word)"):
+        parse_descriptor(text)

@@ -11,6 +11,11 @@ import typer
 from castile.cli.options import DataFiles, JsonFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from castile.comparison import Comparison, NamedDescriptor
+    from castile.properties.inputs import Scope
+    from castile.splits.dataset import Dataset
     from castile.structures import StructureSource
 
 MOST_LABELS = 1600
@@ -71,6 +76,14 @@ def compare(
             help="Keep points as they are computed; go on from those there (default: named after DATA).",
         ),
     ] = None,
+    save_model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Fit the recommended descriptor to all of DATA and save the model (.castile), for castile "
+            "screen.",
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="HTML page with figures.")] = None,
     json: JsonFile = None,
 ) -> None:
@@ -80,9 +93,14 @@ def compare(
     source = StructureSource(data)
     largest = max_labels or (QUICK_LABELS if quick else MOST_LABELS)
     chosen_points = points or _points_file(source, target, potential, local, largest)
-    for path in (chosen_points, report, json):
+    if potential and save_model is not None:
+        from castile.errors import InputError
+
+        raise InputError("--save-model keeps a model of a property; fit a potential with castile fit")
+    for path in (chosen_points, save_model, report, json):
         if path is not None:
             source.refuse_as_output(path)
+            _require_folder(path)
     n_seeds = seeds or (QUICK_SEEDS if quick else 3)
     if potential:
         _compare_potentials(source, n_seeds if seeds else 1, max_labels, quick, chosen_points, report, json)
@@ -91,7 +109,7 @@ def compare(
     _compare_descriptors(
         source, key, unit or _unit(key, local), label_cost, error, candidates, descriptor, local,
         metric.value,
-        n_seeds, largest, quick, chosen_points, report, json,
+        n_seeds, largest, quick, chosen_points, save_model, report, json,
     )  # fmt: skip
 
 
@@ -109,6 +127,7 @@ def _compare_descriptors(
     largest: int,
     quick: bool,
     points: Path,
+    save_model: Path | None,
     report: Path | None,
     json: Path | None,
 ) -> None:
@@ -153,6 +172,30 @@ def _compare_descriptors(
         from castile.report.compare_page import write_comparison_report
 
         remark(f"Report: {write_comparison_report(report, found, source.files)}")
+    if save_model is not None:
+        _save_model(save_model, found, dataset, chosen, scope)
+
+
+def _save_model(
+    path: Path, found: Comparison, dataset: Dataset, descriptors: Sequence[NamedDescriptor], scope: Scope
+) -> None:
+    """Fit the recommended descriptor to all data and write the model."""
+    from castile.cli.output import remark
+    from castile.comparison import chosen_descriptor, fit_chosen
+    from castile.properties.foreign import ForeignDescriptor
+
+    named = chosen_descriptor(found, descriptors)
+    model = fit_chosen(dataset, named, found.target, found.unit, scope)
+    model.save(path)
+    summary = model.summary_
+    remark(
+        f"Model: {path}, {named.label} fitted to {summary.n_structures:,} structures; leave-one-out MAE "
+        f"{summary.loo_mae:.3g} {found.unit}".rstrip()
+    )
+    if isinstance(named.descriptor, ForeignDescriptor):
+        remark(
+            f"{named.label} is not Castile's: only PropertyModel.load(path, descriptor=...) reads the model."
+        )
 
 
 def _compare_potentials(
@@ -182,6 +225,14 @@ def _compare_potentials(
         from castile.report.compare_page import write_potential_report
 
         remark(f"Report: {write_potential_report(report, found, source.files)}")
+
+
+def _require_folder(path: Path) -> None:
+    """Refuse at the beginning what could not be written at the end."""
+    from castile.errors import InputError
+
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.absolute().parent}; create it")
 
 
 def _points_file(

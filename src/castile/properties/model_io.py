@@ -101,7 +101,7 @@ def _restored(
         if given is None:
             raise ModelFileError(
                 f"{os.fspath(path)}: was made with the descriptor {header['name']}, which is not Castile's; "
-                "hand it over: PropertyModel.load(path, descriptor=...), or --descriptor on the command line"
+                "hand it over in Python: PropertyModel.load(path, descriptor=...)"
             )
         return given.settle(seen)
     return make_descriptor(header["kind"], header["options"]).settle(seen)

@@ -56,9 +56,27 @@ def make_descriptor(kind: str, options: Mapping[str, Any] | None = None) -> Stru
                 raise InputError(
                     f"descriptor {kind!r}: there is no option {', '.join(unknown)}; it has {', '.join(known)}"
                 )
+            for name, value in options.items():
+                _check_type(kind, name, value, signature(candidate).parameters[name].default)
             return candidate(**options)
     names = ", ".join(candidate.kind for candidate in DESCRIPTORS)
     raise InputError(f"descriptor {kind!r}: give one of {names}, or module:Class")
+
+
+def _check_type(kind: str, name: str, value: Any, default: Any) -> None:
+    """Refuse a value of another type than the default's; an option without default number takes whole ones."""
+    wanted: tuple[str, tuple[type, ...]]
+    if isinstance(default, bool):
+        wanted = "true or false", (bool,)
+    elif isinstance(default, str):
+        wanted = "a word", (str,)
+    elif isinstance(default, float):
+        wanted = "a number", (int, float)
+    else:
+        wanted = "a whole number", (int,)
+    right = isinstance(value, wanted[1]) and (isinstance(value, bool) == isinstance(default, bool))
+    if not right and not (default is None and value is None):
+        raise InputError(f"descriptor {kind!r}: {name} = {value!r}; give {wanted[0]}")
 
 
 def parse_descriptor(text: str) -> StructureDescriptor:

@@ -106,8 +106,12 @@ class Dataset:
             values = np.array([_number(value) for value in self.columns[key]])
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
-            name = self.table.names[int(bad[0])]
-            raise InputError(f"{name}: has no finite number {key!r} ({bad.size} of {len(self)} structures)")
+            first = int(bad[0])
+            value = "there is none" if key == ENERGY else f"it is {str(self.columns[key][first])[:60]}"
+            raise InputError(
+                f"{self.table.names[first]}: has no finite number {key!r}: {value} ({bad.size} of {len(self)} "
+                "structures); name another target, or leave them out"
+            )
         return values
 
     def _values(self, key: str) -> NDArray[Any]:
@@ -156,7 +160,10 @@ def read_dataset(
         for key in wanted:
             if key not in structure.atoms.info:
                 known = ", ".join(sorted(structure.atoms.info)) or "nothing"
-                raise InputError(f"{structure.name}: has no info key {key!r}; it has {known}")
+                raise InputError(
+                    f"{structure.name}: has no info key {key!r}; it has {known}; name another key, or leave out "
+                    "the structures that lack it"
+                )
             columns[key].append(structure.atoms.info[key])
         if progress is not None:
             progress(len(kinds))
