@@ -43,6 +43,13 @@ def test_other_paths_keep_their_ends(path: MigrationPath) -> None:
     assert settled(path) is path
 
 
+def test_a_hop_to_the_next_image_of_the_own_site_stays_a_hop() -> None:
+    path = blocked()
+    host = path.host.copy()
+    host.set_cell([3.0, 8.0, 8.0])
+    assert settled(replace(path, host=host, track=np.array([[0.0, 0, 0], [3.0, 0, 0]]))).length == 3.0
+
+
 def test_an_ion_in_an_end_site_is_left_out() -> None:
     path = rocksalt_path("Li", "O", 4.5, "double")
     doubled = replace(path, host=path.host + Atoms("Li", [path.track[-1] + [0.2, 0.0, 0.0]]))

@@ -8,6 +8,7 @@ from ase.build import bulk
 from ase.geometry import complete_cell
 from numpy.typing import NDArray
 
+from castile.errors import InputError
 from castile.structures import neighbors
 from castile.structures.neighbors import Pairs, neighbor_pairs
 
@@ -94,6 +95,25 @@ def test_faces_of_the_cell() -> None:
     ]
     for periodic in PERIODIC:
         _check(Atoms("H5", positions, cell=[6.0] * 3, pbc=periodic), 3.9)
+
+
+@pytest.mark.parametrize("kind", ["zero", "parallel", "vacuum"])
+def test_vectors_of_open_directions_and_vacuum_do_not_matter(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    positions = rng.uniform(-9.0, 9.0, (40, 3))
+    slab = np.array([[5.0, 0.5, 0.0], [-1.0, 6.0, 0.3], [0.0, 0.0, 0.0]])
+    if kind == "parallel":
+        slab[2] = 3.0 * slab[0]
+    if kind == "vacuum":
+        slab[2] = [0.0, 2.0, 5000.0]
+    for centers in (None, positions[:5] + 0.4):
+        _check(Atoms("H40", positions, cell=slab, pbc=(True, True, kind == "vacuum")), 7.0, centers)
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, np.nan, np.inf])
+def test_cutoffs_are_positive_numbers(cutoff: float) -> None:
+    with pytest.raises(InputError, match="cutoff"):
+        neighbor_pairs(bulk("Cu"), cutoff)
 
 
 def test_far_parts_cost_no_empty_cells() -> None:

@@ -77,12 +77,16 @@ def _emptied(path: MigrationPath) -> MigrationPath:
 
 
 def _other_images(path: MigrationPath) -> Float64Array:
-    """Displacements to other images of the final site that are hardly longer, (n, 3), Angstrom."""
+    """Displacements to other images of the final site that are hardly longer, (n, 3), Angstrom.
+
+    An ion may move to the next image of its own site; that site itself is no end of a hop.
+    """
     displacement = path.track[-1] - path.track[0]
     ranges = [(-1, 0, 1) if periodic else (0,) for periodic in path.host.pbc]
     steps = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
     images = displacement + steps[(steps != 0).any(axis=1)] @ path.host.cell.array
-    return np.asarray(images[np.linalg.norm(images, axis=1) < path.length + LONGER])
+    lengths = np.linalg.norm(images, axis=1)
+    return np.asarray(images[(lengths > SAME_SITE) & (lengths < path.length + LONGER)])
 
 
 def _cost(path: MigrationPath, chemistry: HostChemistry, ion: Ion) -> float:

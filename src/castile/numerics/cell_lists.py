@@ -5,164 +5,30 @@ Pairs are counted first and written afterwards to where they belong, so that ran
 independent of each other and threads can share them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
+from castile.numerics.cell_grid import coordinates, make_grid, sort_into_cells
 from castile.numerics.pair_sorting import running_sum
 
-_CELLS_PER_POINT = 4
-_FEWEST_CELLS = 1024
 _COINCIDENT = 1e-20  # A^2; a centre that is no atom does not see an atom on which it lies
 
 
-class CellGrid(NamedTuple):
-    """Grid over a cell of lattice vectors ``cell`` (rows), which tile the periodic directions.
-
-    Cell k of a direction holds fractional coordinates origin + [k, k + 1) / scale; ``reach`` cells to both
-    sides hold every neighbour.
-    """
-
-    cell: np.ndarray
-    inverse: np.ndarray
-    periodic: np.ndarray
-    origin: np.ndarray
-    scale: np.ndarray
-    shape: np.ndarray
-    reach: np.ndarray
-
-
-class CellList(NamedTuple):
-    """Atoms in the order of their cells: atom ``order[k]`` lies at (x[k], y[k], z[k]); those of cell c are
-    first[c] : first[c + 1].
-    """
-
-    first: np.ndarray
-    order: np.ndarray
-    home: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    z: np.ndarray
+@njit(nogil=True, cache=True, error_model="numpy")
+def _in_same_cell(home, one, other):
+    """Whether two centres lie in the same cell."""
+    return (
+        home[one, 0] == home[other, 0] and home[one, 1] == home[other, 1] and home[one, 2] == home[other, 2]
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _inverse(cell):
-    """Return the inverse of a 3 x 3 matrix."""
-    out = np.empty((3, 3))
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        for axis in range(3):
-            a, b = (axis + 1) % 3, (axis + 2) % 3
-            out[axis, k] = cell[i, a] * cell[j, b] - cell[i, b] * cell[j, a]
-    volume = cell[0, 0] * out[0, 0] + cell[0, 1] * out[1, 0] + cell[0, 2] * out[2, 0]
-    return out / volume
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def count_images(cell, periodic, cutoff):
-    """Return the number of images of a cell that neighbours within ``cutoff`` may lie in."""
-    inverse = _inverse(cell)
-    n_images = 1.0
-    for k in range(3):
-        if periodic[k]:
-            inverse_height = np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
-            n_images *= 2.0 * np.ceil(cutoff * inverse_height) + 1.0
-    return n_images
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def make_grid(points, cell, periodic, cutoff):
-    """Return the grid for atoms at ``points`` (n, 3) and neighbours within ``cutoff``.
-
-    cell: (3, 3) of finite volume, whose vectors in directions that are not periodic may be anything.
-    """
-    inverse = _inverse(cell)
-    origin, scale = np.zeros(3), np.ones(3)
-    shape, reach = np.ones(3, np.int64), np.ones(3, np.int64)
-    extent = np.ones(3)
-    for k in range(3):
-        height = 1.0 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
-        if not periodic[k]:
-            low, high = np.inf, -np.inf
-            for point in range(points.shape[0]):
-                s = points[point, 0] * inverse[0, k] + points[point, 1] * inverse[1, k]
-                s += points[point, 2] * inverse[2, k]
-                low, high = min(low, s), max(high, s)
-            origin[k] = low
-            extent[k] = max(high - low, cutoff / height)
-        width = extent[k] * height
-        shape[k] = int(min(max(np.floor(width / cutoff), 1.0), 1e6))
-    most = max(_FEWEST_CELLS, _CELLS_PER_POINT * points.shape[0])
-    while float(shape[0]) * float(shape[1]) * float(shape[2]) > most:
-        longest = np.argmax(shape)
-        shape[longest] = (shape[longest] + 1) // 2
-    for k in range(3):
-        height = extent[k] / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
-        scale[k] = shape[k] / extent[k]
-        if periodic[k]:
-            reach[k] = int(np.ceil(cutoff * shape[k] / height))
-    return CellGrid(cell, inverse, periodic, origin, scale, shape, reach)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def place_points(points, grid):
-    """Return (wrapped points (n, 3), coordinates of their cells (n, 3)); cells may lie outside of the grid in
-    directions that are not periodic.
-    """
-    n_points = points.shape[0]
-    wrapped, home = np.empty((n_points, 3)), np.empty((n_points, 3), np.int64)
-    for point in range(n_points):
-        x, y, z = points[point, 0], points[point, 1], points[point, 2]
-        for axis in range(3):
-            wrapped[point, axis] = points[point, axis]
-        for k in range(3):
-            s = x * grid.inverse[0, k] + y * grid.inverse[1, k] + z * grid.inverse[2, k]
-            if grid.periodic[k]:
-                turns = np.floor(s)
-                for axis in range(3):
-                    wrapped[point, axis] -= turns * grid.cell[k, axis]
-                index = min(int((s - turns) * grid.scale[k]), grid.shape[k] - 1)
-            else:
-                position = np.floor((s - grid.origin[k]) * grid.scale[k])
-                index = int(min(max(position, -2.0), grid.shape[k] + 1.0))
-            home[point, k] = index
-    return wrapped, home
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def sort_into_cells(points, grid):
-    """Return the list of the atoms at ``points`` (n, 3)."""
-    wrapped, found = place_points(points, grid)
-    n_points, shape = points.shape[0], grid.shape
-    first = np.zeros(shape[0] * shape[1] * shape[2] + 1, np.int64)
-    index = np.empty(n_points, np.int64)
-    for point in range(n_points):
-        for k in range(3):  # an atom on the upper face, which is at the largest coordinate
-            found[point, k] = min(max(found[point, k], 0), shape[k] - 1)
-        index[point] = (found[point, 0] * shape[1] + found[point, 1]) * shape[2] + found[point, 2]
-        first[index[point] + 1] += 1
-    for c in range(first.size - 1):
-        first[c + 1] += first[c]
-    cursor = first[:-1].copy()
-    order, home = np.empty(n_points, np.int64), np.empty((n_points, 3), np.int64)
-    x, y, z = np.empty(n_points), np.empty(n_points), np.empty(n_points)
-    for point in range(n_points):
-        k = cursor[index[point]]
-        cursor[index[point]] += 1
-        order[k] = point
-        x[k], y[k], z[k] = wrapped[point, 0], wrapped[point, 1], wrapped[point, 2]
-        for axis in range(3):
-            home[k, axis] = found[point, axis]
-    return CellList(first, order, home, x, y, z)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _runs(grid, first, a, b, c, starts, stops, shifts):
-    """Write the runs of consecutive atoms around cell (a, b, c) with the translations of their image; return
-    their number.
+def _runs(grid, first, home, starts, stops, shifts):
+    """Write the runs of consecutive atoms around the cell ``home`` with the translations of their images;
+    return their number.
     """
     shape, reach, periodic, cell = grid.shape, grid.reach, grid.periodic, grid.cell
+    a, b, c = home[0], home[1], home[2]
     n_runs = 0
     for i in range(a - reach[0], a + reach[0] + 1):
         if not periodic[0] and (i < 0 or i >= shape[0]):
@@ -206,15 +72,8 @@ def count_pairs(grid, atoms, centers, home, are_atoms, cutoff, begin, end, base,
     smallest = -1.0 if are_atoms else _COINCIDENT
     n_runs = 0
     for center in range(begin, end):
-        a, b, c = home[center, 0], home[center, 1], home[center, 2]
-        known = (
-            center > begin
-            and a == home[center - 1, 0]
-            and b == home[center - 1, 1]
-            and c == home[center - 1, 2]
-        )
-        if not known:
-            n_runs = _runs(grid, atoms.first, a, b, c, starts, stops, shifts)
+        if center == begin or not _in_same_cell(home, center, center - 1):
+            n_runs = _runs(grid, atoms.first, home[center], starts, stops, shifts)
         count = -1 if are_atoms else 0
         for run in range(n_runs):
             x = shifts[run, 0] - centers[center, 0]
@@ -245,15 +104,8 @@ def write_pairs(
     near = np.empty(atoms.order.size, np.int64)
     n_runs = 0
     for center in range(begin, end):
-        a, b, c = home[center, 0], home[center, 1], home[center, 2]
-        known = (
-            center > begin
-            and a == home[center - 1, 0]
-            and b == home[center - 1, 1]
-            and c == home[center - 1, 2]
-        )
-        if not known:
-            n_runs = _runs(grid, atoms.first, a, b, c, starts, stops, shifts)
+        if center == begin or not _in_same_cell(home, center, center - 1):
+            n_runs = _runs(grid, atoms.first, home[center], starts, stops, shifts)
         number = atoms.order[center] if are_atoms else center
         pair = first[center - base]
         for run in range(n_runs):
@@ -281,15 +133,6 @@ def write_pairs(
                     closest, closest_pair = squared, pair
                 pair += 1
     return closest, closest_pair
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def coordinates(atoms):
-    """Return the positions of a list of atoms, (n, 3)."""
-    points = np.empty((atoms.x.size, 3))
-    for k in range(atoms.x.size):
-        points[k, 0], points[k, 1], points[k, 2] = atoms.x[k], atoms.y[k], atoms.z[k]
-    return points
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

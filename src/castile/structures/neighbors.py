@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.threads import share_chunks
-from castile.numerics import cell_lists
+from castile.numerics import cell_grid, cell_lists
 from castile.numerics.pair_sorting import running_sum
 from castile.structures.cells import search_cell
 
@@ -86,7 +86,8 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: Array | None = None, th
     Raises
     ------
     InputError
-        If a position or the cell is not finite, or a periodic direction has no extent.
+        If a position or the cell is not finite, a periodic direction has no extent, or the cutoff is no
+        positive number.
     """
     n_atoms = len(atoms)
     points = None if centers is None else np.ascontiguousarray(np.reshape(centers, (-1, 3)), dtype=np.float64)
@@ -123,11 +124,13 @@ def neighbor_parts(atoms: Atoms, cutoff: float, threads: int = 1) -> Iterator[Pa
 
 def _checked(atoms: Atoms, cutoff: float) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return (positions, lattice vectors for the search, periodic directions)."""
+    if not 0.0 < cutoff < np.inf:
+        raise InputError(f"cutoff = {cutoff}: give a positive number of Angstrom")
     positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
     _check_finite(positions, "atom")
     periodic = np.asarray(atoms.pbc, dtype=bool)
     cell = search_cell(np.asarray(atoms.cell.array, dtype=np.float64), periodic)
-    if cell_lists.count_images(cell, periodic, cutoff) > MOST_IMAGES:
+    if cell_grid.count_images(cell, periodic, cutoff) > MOST_IMAGES:
         cell = np.ascontiguousarray(minkowski_reduce(cell, pbc=periodic)[0])
     return positions, cell, periodic
 
@@ -143,13 +146,13 @@ class _Search:
         cutoff: float,
         points: Array | None = None,
     ) -> None:
-        grid = cell_lists.make_grid(positions, cell, periodic, cutoff)
-        atoms = cell_lists.sort_into_cells(positions, grid)
+        grid = cell_grid.make_grid(positions, cell, periodic, cutoff)
+        atoms = cell_grid.sort_into_cells(positions, grid)
         if points is None:
-            self.order, where, home = atoms.order, cell_lists.coordinates(atoms), atoms.home
+            self.order, where, home = atoms.order, cell_grid.coordinates(atoms), atoms.home
         else:
             self.order = np.arange(len(points))
-            where, home = cell_lists.place_points(points, grid)
+            where, home = cell_grid.place_points(points, grid)
         self.n_atoms = len(positions)
         self.given = grid, atoms, where, home, points is None, cutoff
 
