@@ -97,7 +97,7 @@ def _from_file(file: Path) -> Iterator[Crystal]:
             yield Crystal(str(atoms.info.get("name", stem if number == 0 else f"{stem}-{number}")), atoms)
         if number < 0:
             yield Crystal(stem, None, f"{file}: there is no structure in it")
-    except Exception as error:
+    except Exception as error:  # ASE's readers raise errors of any kind
         yield Crystal(stem, None, f"{file}: ASE cannot read it ({type(error).__name__}: {error})")
 
 
@@ -109,5 +109,5 @@ def _from_database(file: Path) -> Iterator[Crystal]:
             name = str(row.key_value_pairs.get("name", f"{file.stem}-{row.id}"))
             try:
                 yield Crystal(name, row.toatoms())
-            except Exception as error:
+            except Exception as error:  # ASE's readers raise errors of any kind
                 yield Crystal(name, None, f"{file}, row {row.id}: {type(error).__name__}: {error}")

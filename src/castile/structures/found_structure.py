@@ -52,7 +52,7 @@ class FrameText(UnreadPart):
         """Yield the structure."""
         try:
             yield FoundStructure(self.name, parse_frame(self.text))
-        except Exception as error:
+        except Exception as error:  # ASE's readers raise errors of any kind
             yield FoundStructure(self.name, None, f"{self.name}: not a readable extended XYZ frame ({error})")
 
     @property
@@ -114,7 +114,7 @@ def read_any_file(path: Path, name: str) -> Iterator[FoundStructure]:
         for atoms in ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True):
             yield FoundStructure(_numbered(name, n_read), atoms)
             n_read += 1
-    except Exception as error:
+    except Exception as error:  # ASE's readers raise errors of any kind
         after = f" after {n_read} structures" if n_read else ""
         text = f"{name}: ASE cannot read it{after} ({type(error).__name__}: {error})"
         yield FoundStructure(_numbered(name, n_read), None, text)
@@ -128,7 +128,7 @@ def _read_cif(path: Path, name: str) -> Iterator[FoundStructure]:
     n_read = 0
     try:
         blocks = list(parse_cif(io.BytesIO(path.read_bytes())))
-    except Exception as error:
+    except Exception as error:  # ASE's readers raise errors of any kind
         yield FoundStructure(name, None, f"{name}: not a readable CIF ({type(error).__name__}: {error})")
         return
     for block in blocks:
@@ -138,7 +138,7 @@ def _read_cif(path: Path, name: str) -> Iterator[FoundStructure]:
         n_read += 1
         try:
             yield FoundStructure(label, block.get_atoms())
-        except Exception as error:
+        except Exception as error:  # ASE's readers raise errors of any kind
             yield FoundStructure(
                 label, None, f"{label}: not a usable CIF block ({type(error).__name__}: {error})"
             )

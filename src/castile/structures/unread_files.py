@@ -53,7 +53,7 @@ def database_parts(url: str, name: str, watch_share: Watch) -> Iterator[UnreadPa
                 atoms = row.toatoms()
                 atoms.info.update(row.key_value_pairs)
                 yield ReadyPart(label, FoundStructure(label, atoms))
-            except Exception as error:
+            except Exception as error:  # ASE's readers raise errors of any kind
                 yield broken_part(label, f"{name}, row {row.id}: {type(error).__name__}: {error}")
 
 
@@ -81,7 +81,7 @@ def image_parts(path: Path, name: str) -> Iterator[UnreadPart]:
         for n_read, atoms in enumerate(ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True), 1):
             label = f"{name}[{n_read - 1}]"
             yield ReadyPart(label, FoundStructure(label, atoms))
-    except Exception as error:
+    except Exception as error:  # ASE's readers raise errors of any kind
         label = f"{name}[{n_read}]"
         yield broken_part(label, f"{label}: ASE cannot read it ({type(error).__name__}: {error})")
         return
