@@ -11,7 +11,8 @@ from ase.io import write
 
 from castile.cli.main import main
 from castile.errors import InputError
-from castile.splits.audit import Audit, audit
+from castile.splits.audit import audit
+from castile.splits.audit_result import Audit
 from castile.splits.dataset import Dataset, joined, read_dataset
 from castile.splits.folds import random_folds
 from castile.splits.kernel_ridge import mean_features, predict_out_of_sample

@@ -2,12 +2,13 @@
 
 from castile.barriers.crossval import CrossValidation, cross_validate
 from castile.barriers.features import Featurizer, PathFeatures
-from castile.barriers.model import BarrierModel, BarrierPrediction, SuspiciousLabel, View
+from castile.barriers.model import BarrierModel, BarrierPrediction, SuspiciousLabel
 from castile.barriers.model_io import load_barrier_model, save_barrier_model
 from castile.barriers.path import MigrationPath, path_from_ends, path_from_images
 from castile.barriers.path_reading import BrokenPath, read_paths
 from castile.barriers.prediction_table import predict_stream, write_predictions
 from castile.barriers.scores import BarrierScores, score
+from castile.barriers.views import View
 
 __all__ = [
     "BarrierModel",

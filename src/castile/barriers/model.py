@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +14,7 @@ from castile.barriers.features import Featurizer, PathFeatures
 from castile.barriers.gaussian_process import FittedProcess, Inputs, fit_process
 from castile.barriers.path import MigrationPath
 from castile.barriers.path_ends import settled
+from castile.barriers.views import VIEWS, View, columns, soap_blocks
 from castile.errors import InputError, NotFittedError
 
 Float64Array = NDArray[np.float64]
@@ -23,43 +22,6 @@ SMALLEST_TARGET = 0.01  # eV; barriers below are taken as this
 _SIGMA_COVERAGE = 0.6827
 IMPLAUSIBLE = (0.02, 5.0)  # eV; below is no barrier at room temperature, above bonds break
 _SUSPICIOUS = 2.5  # standard deviations
-
-
-@dataclass(frozen=True)
-class View:
-    """Inputs of one Gaussian process.
-
-    Attributes
-    ----------
-    patterns : tuple of str
-        Of feature names.
-    soap : int or None
-        Which of the SOAP descriptors is among the inputs.
-    limit : float
-        Standard deviations; numbers further out count as that far.
-    """
-
-    patterns: tuple[str, ...]
-    soap: int | None
-    limit: float = 4.0
-
-
-_CHEMISTRY = (
-    "length", "ion_charge", "ion_radius", "anion_electronegativity", "cation_electronegativity",
-    "mobile_share", "metal_charge", "metal_radius",
-)  # fmt: skip
-_PHYSICS = (
-    "soft_barrier", "soft_quarter", "soft_middle", "long_barrier", "long_quarter", "soft_detour",
-    "soft_uneven", "soft_ends", "relaxed_narrowest", "relaxed_cation_highest", "straight_cation_ends",
-    "straight_squeeze_top", "relaxed_crowding_top", "straight_blocked",
-)  # fmt: skip
-VIEWS = (
-    View(_CHEMISTRY + _PHYSICS, soap=0),
-    View(_CHEMISTRY + _PHYSICS, soap=1),
-    View(
-        ("length", "ion_*", "anion_*", "cation_*", "soft_*", "straight_*", "relaxed_*"), soap=None, limit=3.0
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -247,8 +209,8 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         numbers = (features.physical - self.center_) / self.scale_
         inputs = []
         for view in self.views:
-            chosen = np.clip(numbers[:, _columns(view, features.names)], -view.limit, view.limit)
-            inputs.append(Inputs(chosen, _vectors(features, view.soap)))
+            chosen = np.clip(numbers[:, columns(view, features.names)], -view.limit, view.limit)
+            inputs.append(Inputs(chosen, soap_blocks(features, view.soap)))
         return inputs
 
     def _combine(
@@ -354,20 +316,6 @@ class BarrierModel(RegressorMixin, BaseEstimator):
     def _require_fitted(self) -> None:
         if not hasattr(self, "processes_"):
             raise NotFittedError("this BarrierModel is not fitted; call fit(paths) or load a model")
-
-
-@lru_cache(maxsize=64)
-def _columns(view: View, names: tuple[str, ...]) -> list[int]:
-    """Columns of the numbers that a view takes."""
-    return [k for k, name in enumerate(names) if any(fnmatchcase(name, p) for p in view.patterns)]
-
-
-def _vectors(features: PathFeatures, soap: int | None) -> Float64Array:
-    """SOAP of ends, quarters and middle, and the difference of middle and ends, (n, 4, n_soap)."""
-    if soap is None:
-        return np.empty((len(features), 0, 0))
-    blocks = features.soap[soap]
-    return np.concatenate([blocks, blocks[:, 2:] - blocks[:, :1]], axis=1)
 
 
 def _checked_barriers(paths: Sequence[MigrationPath], y: ArrayLike | None) -> Float64Array:

@@ -9,7 +9,8 @@ import numpy as np
 
 from castile.barriers.features import PathFeatures
 from castile.barriers.gaussian_process import HyperParameters, condition
-from castile.barriers.model import SMALLEST_TARGET, BarrierModel, View
+from castile.barriers.model import SMALLEST_TARGET, BarrierModel
+from castile.barriers.views import View
 from castile.errors import ModelFileError
 from castile.formats.model_file import read_model_file, write_model_file
 

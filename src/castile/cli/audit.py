@@ -24,7 +24,7 @@ from castile.cli.similarity_options import (
 )
 
 if TYPE_CHECKING:
-    from castile.splits.audit import Audit
+    from castile.splits.audit_result import Audit
     from castile.splits.dataset import Dataset
     from castile.structures import StructureSource
 

@@ -19,7 +19,7 @@ from castile.report import style
 from castile.report.figures import Curve, Figure, draw, line_figure
 from castile.report.page import Block, Paragraph, Section, Tile, write_html_report
 from castile.report.split_figures import similarity_histogram, threshold_figure
-from castile.splits.audit import Audit, Nearest
+from castile.splits.audit_result import Audit, Nearest
 from castile.splits.threshold import distance_of
 
 N_PICTURES, N_LISTED = 6, 200
