@@ -170,6 +170,23 @@ def test_every_fit_calibrates_itself_and_updates_renew_it() -> None:
     assert raw.outcome_.calibration.source == "not calibrated"
 
 
+@pytest.mark.parametrize("n_new", [6, 10])
+def test_an_update_keeps_the_calibration_of_kinds_that_it_does_not_label(n_new: int) -> None:
+    """Six energies are too few for any; ten renew that of energies only."""
+    gap = castile.GAP(**OPTIONS).fit(copper_set(12))
+    before = gap.outcome_.calibration
+    energies = copper_set(12 + n_new, forces=False, stress=False)[12:]
+    after = gap.update(energies, allow_missing=["forces", "stress"]).outcome_.calibration
+    for kind in ("forces", "stress"):
+        old, new = getattr(before, kind), getattr(after, kind)
+        assert new.posterior == pytest.approx(old.posterior)
+        assert new.residual == pytest.approx(old.residual)
+        assert new.floor == pytest.approx(old.floor)
+    assert (after.energy == before.energy) == (n_new == 6)
+    assert after.n_updated == (0 if n_new == 6 else 10)
+    assert ("too few" in after.source) == (n_new == 6)
+
+
 def test_an_update_with_larger_errors_makes_deviations_larger() -> None:
     gap = castile.GAP({"calibrate": True}, **OPTIONS, **FIXED).fit(copper_set(10))
     noisy = copper_set(22)[10:]

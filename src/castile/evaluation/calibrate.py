@@ -107,10 +107,9 @@ def calibrate(
             "label; give structures that the model has not seen"
         )
     source = f"calibrated on the errors of {n_structures} structures that were not in the training set"
-    calibration = replace(
-        calibration_from(labels, uncertainty.posterior, source, uncertainty.calibration),
-        n_structures=n_structures,
-    )
+    calibration = calibration_from(labels, uncertainty.posterior, source, uncertainty.calibration)
+    if calibration.source == source:
+        calibration = replace(calibration, n_structures=n_structures)
     model.set_calibration(calibration)
     return CalibrationResult(calibration, uncertainty.calibration, n_structures, tuple(seen))
 

@@ -34,6 +34,7 @@ def hold_out_calibration(
     structures: Iterable[LabelledStructure],
     threads: int | None,
     advance: Callable[[], None] = lambda: None,
+    before: Calibration | None = None,
 ) -> Calibration:
     """Return the calibration from errors on training structures that are left out block by block.
 
@@ -51,6 +52,8 @@ def hold_out_calibration(
     threads : int or None
     advance : callable
         Called for each block.
+    before : Calibration, optional
+        That kinds without enough labels keep; by default they take the scale of another kind.
     """
     fingerprints = structure_fingerprints(builder, structures, threads)
     n_structures = len(fingerprints)
@@ -73,8 +76,8 @@ def hold_out_calibration(
         f"calibrated on held-out errors of {len(wanted)} of {n_structures} training structures "
         "(similar ones left out together)"
     )
-    calibration = calibration_from(labels, posterior, source, RAW)
-    return replace(calibration, n_structures=len(wanted))
+    calibration = calibration_from(labels, posterior, source, before or RAW, borrow=before is None)
+    return replace(calibration, n_structures=len(wanted) if calibration.source == source else 0)
 
 
 def updated_calibration(
@@ -88,7 +91,8 @@ def updated_calibration(
     """Return the calibration after an update: that of before, and held-out errors on the new structures.
 
     The old structures are not at hand any more. The variances that both ask for are averaged, each with the
-    number of structures that it comes from. With fewer than five new structures it stays that of before.
+    number of structures that it comes from. With fewer than five new structures it stays that of before, and
+    so does that of a kind of which they have too few labels.
 
     Parameters
     ----------
@@ -100,7 +104,8 @@ def updated_calibration(
     structures : iterable of LabelledStructure
         Of the update only.
     """
-    new = hold_out_calibration(builder, posterior, structures, threads, advance)
+    known = before if before.n_structures else None
+    new = hold_out_calibration(builder, posterior, structures, threads, advance, known)
     first = before.source.partition(" and on held-out errors of")[0]
     if new.n_structures == 0:
         note = "; too few structures came with a later update to renew it (castile calibrate MODEL DATA does)"
@@ -128,12 +133,17 @@ def _averaged(old: KindCalibration, new: KindCalibration, share: float) -> KindC
 
 
 def calibration_from(
-    labels: list[HeldOutLabels], posterior: Posterior, source: str, otherwise: Calibration
+    labels: list[HeldOutLabels],
+    posterior: Posterior,
+    source: str,
+    otherwise: Calibration,
+    *,
+    borrow: bool = True,
 ) -> Calibration:
     """Return the calibration that held-out labels ask for.
 
-    A kind without enough labels takes the scale of the forces (or energies), or stays as in ``otherwise``.
-    Shear stresses in a wrong order are told in the remarks and do not count.
+    A kind without enough labels takes the scale of the forces (or energies) with ``borrow``, or else stays as
+    in ``otherwise``. Shear stresses in a wrong order are told in the remarks and do not count.
     """
     remarks, labels = _without_wrong_orders(labels)
     noises = dict(zip(posterior.kinds, posterior.sigmas, strict=True))
@@ -146,11 +156,12 @@ def calibration_from(
     kinds: list[KindCalibration] = []
     for kind in (ENERGY, FORCES, STRESS):
         known = found[kind]
-        if known is None and fallback is not None:
+        if known is None and fallback is not None and borrow:
             known = KindCalibration(fallback.posterior, fallback.residual, 0.0)
         kinds.append(known or getattr(otherwise, kind))
     energy, forces, stress = kinds
-    return Calibration(energy, forces, stress, source if fallback else otherwise.source, remarks=remarks)
+    source = source if any(found.values()) else otherwise.source
+    return Calibration(energy, forces, stress, source, remarks=remarks)
 
 
 def _without_wrong_orders(labels: list[HeldOutLabels]) -> tuple[tuple[str, ...], list[HeldOutLabels]]:
