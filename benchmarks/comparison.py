@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison_figures import draw_potentials, draw_set, of_set
 from benchmarks.data import data_files
-from benchmarks.isolation import run_isolated
+from benchmarks.isolation import ROOT, run_isolated
 from benchmarks.records import Record, Table, figure
 
 SETS: dict[str, dict[str, Any]] = {
@@ -26,6 +27,7 @@ SETS: dict[str, dict[str, Any]] = {
         "unit": "", "error": 0.3, "scale": 1.0, "shown": "",
     },
 }  # fmt: skip
+IMAGES = ROOT / "docs" / "images"
 SILICON = "mlearn/Si_training.xyz.gz"
 LABELS, SEEDS = 400, 2
 QUICK_LABELS, QUICK_SEEDS = 100, 1
@@ -52,6 +54,8 @@ def comparison(quick: bool, threads: int) -> Record:
     for name, run in found.items():
         numbers |= {f"{name}_{key}": value for key, value in run["numbers"].items()}
     numbers |= {f"si_{key}": value for key, value in silicon["numbers"].items()}
+    if not quick:
+        draw_figures(numbers)
     notes = [f"{name}: {sentence}" for name, run in found.items() for sentence in run["sentences"]]
     notes += [f"silicon: {sentence}" for sentence in silicon["sentences"]]
     notes.append(
@@ -59,6 +63,13 @@ def comparison(quick: bool, threads: int) -> Record:
         "(structures in the first table); labels at 1 CPU hour each, 100,000 candidates"
     )
     return Record("comparison", quick, numbers, (), tuple(tables), tuple(notes))
+
+
+def draw_figures(numbers: dict[str, Any]) -> None:
+    """Draw each set and silicon from the numbers of a run."""
+    for name, options in SETS.items():
+        draw_set(of_set(numbers, name), options["scale"], options["shown"], IMAGES / f"comparison-{name}.png")
+    draw_potentials(of_set(numbers, "si"), IMAGES / "comparison-silicon.png")
 
 
 def measure(file: str, target: str, unit: str, error: float, quick: bool) -> dict[str, Any]:

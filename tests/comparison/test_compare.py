@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
+from benchmarks.comparison_figures import budget_of, curve_of, descriptor_names, draw_set, label_of
 from tests.properties.cases import crystals, density
 
 from castile.cli.main import main
@@ -86,6 +87,27 @@ def test_curves_costs_and_words(found: Comparison) -> None:
     assert numbers["composition_leak_proof_mae_at_110"] == pytest.approx(
         composition.by_split("leak-proof").measured("mae")[-1][1]
     )
+
+
+def test_figures_of_the_docs_agree_with_the_result(found: Comparison, tmp_path: Path) -> None:
+    numbers = found.numbers()
+    names = descriptor_names(numbers)
+    assert [label_of(name) for name in names] == ["composition", "rdf n bins 20 cutoff 4 partial false"]
+    for name, result in zip(names, found.descriptors, strict=True):
+        part = result.by_split("leak-proof")
+        assert curve_of(numbers, name, "leak_proof") == part.measured("mae")
+        own = part.budget
+        assert own is not None
+        shown = [budget_of(numbers, name, "leak_proof", n) for n in (1000, 10**9)]
+        if own.labels is None or own.cpu_hours is None:
+            assert shown == [None, None]
+            continue
+        assert shown[0] == own.cpu_hours.median
+        exact = float(result.costs.total(own.labels.median, 10**9)) / 3600.0
+        assert shown[1] == pytest.approx(exact, rel=0.3)  # drawn with the prediction by the largest model
+    assert any(part.budget is not None and part.budget.reached for part in found.descriptors[1].splits)
+    draw_set(numbers, 1.0, found.unit, tmp_path / "set.png")
+    assert (tmp_path / "set.png").stat().st_size > 10_000
 
 
 def test_ranges_of_errors_agree_with_a_scan(found: Comparison) -> None:

@@ -132,5 +132,5 @@ def test_errors_name_the_structure() -> None:
 
 @pytest.mark.parametrize("text", ["soap=n_max=x", "rdf=partial=2", "soap=cutoff=true", "soap=average=3"])
 def test_options_of_another_type_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="; give (a whole number|a number|true or false|a word)"):
+    with pytest.raises(InputError, match=r"; give (a whole number|a number|true or false|a word)"):
         parse_descriptor(text)

@@ -64,7 +64,7 @@ def make_descriptor(kind: str, options: Mapping[str, Any] | None = None) -> Stru
 
 
 def _check_type(kind: str, name: str, value: Any, default: Any) -> None:
-    """Refuse a value of another type than the default's; an option without default number takes whole ones."""
+    """Refuse a value of another type than the default's; options without a default are whole numbers."""
     wanted: tuple[str, tuple[type, ...]]
     if isinstance(default, bool):
         wanted = "true or false", (bool,)

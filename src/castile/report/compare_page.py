@@ -14,7 +14,7 @@ from castile.comparison.potentials import PotentialComparison
 from castile.comparison.result import Comparison, DescriptorResult
 from castile.comparison.words import budget_table, cost_table, curve_table, recommendation, with_unit
 from castile.report import style
-from castile.report.figures import Figure, draw
+from castile.report.figures import Figure, draw, plain_log_ticks
 from castile.report.page import Paragraph, Section, Tile, write_html_report
 
 _COLORS = (
@@ -97,6 +97,7 @@ def learning_figure(comparison: Comparison) -> Figure:
                 _draw_curve(axes, result, split, comparison, color)
             axes.axhline(comparison.error, color=style.INK, linestyle=":", linewidth=1.0)
             axes.set(xscale="log", yscale="log", xlabel="labels", title=f"{split} test sets")
+            plain_log_ticks(axes.xaxis, axes.yaxis)
         panels[0].set_ylabel(f"{comparison.metric.upper()} ({unit})")
         canvas.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
 
@@ -143,6 +144,7 @@ def pareto_figure(comparison: Comparison) -> Figure:
             ylabel=f"{comparison.metric.upper()} ({unit})",
         )  # fmt: skip
         axes.margins(x=0.25)
+        plain_log_ticks(axes.xaxis, axes.yaxis)
 
     caption = (
         f"Error with {comparison.sizes[-1]:,} labels ({comparison.judged_by} test sets) against the cost of "
@@ -194,6 +196,7 @@ def potential_figure(comparison: PotentialComparison) -> Figure:
             ylabel="force RMSE (meV/Å)",
         )  # fmt: skip
         axes.margins(x=0.3)
+        plain_log_ticks(axes.xaxis, axes.yaxis)
 
     first = comparison.points[0]
     caption = f"{first.n_train} training structures, {comparison.split} test set; circles: the Pareto front."

@@ -11,9 +11,10 @@ from io import StringIO
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from castile.evaluation.sampling import ParitySample
@@ -226,3 +227,17 @@ def bar_figure(names: Sequence[str], values: Sequence[float], *, x_label: str, c
         axes.set_xlabel(x_label)
 
     return Figure(draw(paint, 8.6, 0.9 + 0.3 * len(names), caption), caption, wide=True)
+
+
+def plain_log_ticks(*axes: Axis) -> None:
+    """Mark logarithmic axes at few round numbers, written plainly below a hundred thousand."""
+    for axis in axes:
+        low, high = sorted(axis.get_view_interval())
+        ratio = high / low if low > 0.0 else np.inf
+        digits = (
+            (1.0,) if ratio > 300.0 else (1.0, 2.0, 5.0) if ratio > 8.0 else (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
+        )
+        axis.set_major_locator(LogLocator(subs=digits, numticks=12))
+        axis.set_minor_formatter(NullFormatter())
+        if high < 1e5:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

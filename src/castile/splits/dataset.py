@@ -109,8 +109,8 @@ class Dataset:
             first = int(bad[0])
             value = "there is none" if key == ENERGY else f"it is {str(self.columns[key][first])[:60]}"
             raise InputError(
-                f"{self.table.names[first]}: has no finite number {key!r}: {value} ({bad.size} of {len(self)} "
-                "structures); name another target, or leave them out"
+                f"{self.table.names[first]}: has no finite number {key!r}: {value} ({bad.size} of "
+                f"{len(self)} structures); name another target, or leave them out"
             )
         return values
 
@@ -161,8 +161,8 @@ def read_dataset(
             if key not in structure.atoms.info:
                 known = ", ".join(sorted(structure.atoms.info)) or "nothing"
                 raise InputError(
-                    f"{structure.name}: has no info key {key!r}; it has {known}; name another key, or leave out "
-                    "the structures that lack it"
+                    f"{structure.name}: has no info key {key!r}; it has {known}; name another key, or "
+                    "leave out the structures that lack it"
                 )
             columns[key].append(structure.atoms.info[key])
         if progress is not None:
