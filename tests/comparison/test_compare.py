@@ -225,6 +225,7 @@ def test_command_for_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         (["--target", "rho", "--label-cost", "soon"], "give for example 3600s"),
         (["--target", "rho", "--save-model", "nowhere/rho.castile"], "there is no folder"),
         (["--potential", "--save-model", "rho.castile"], "fit a potential with castile fit"),
+        (["--potential", "--target", "rho"], "--target: not for --potential"),
         (["--target", "rho", "--descriptor", "soup"], "give one of composition"),
     ):
         with pytest.raises(SystemExit) as failed:
@@ -250,5 +251,17 @@ def test_command_for_potentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     name = "pair_soap_n6_l4_300_sparse"
     assert 0 < numbers[f"{name}_force_rmse_ev_per_a"] < 1.0
     assert numbers[f"{name}_us_per_atom"] > 0
-    assert "force RMSE" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "force RMSE" in out
+    front = str(numbers["pareto_front"]).split("; ")
+    used = out.split("Use ")[1].split(":")[0]
+    error = {v: numbers[f"{_key(v)}_force_rmse_ev_per_a"] for v in front}
+    cost = {v: numbers[f"{_key(v)}_us_per_atom"] for v in front}
+    assert error[used] <= 1.05 * min(error.values())
+    assert all(cost[v] >= cost[used] for v in front if error[v] <= 1.05 * min(error.values()))
     assert "<svg" in Path("p.html").read_text()
+
+
+def _key(variant: str) -> str:
+    """A variant as it stands in the numbers."""
+    return "_".join("".join(c if c.isalnum() else " " for c in variant.lower()).split())

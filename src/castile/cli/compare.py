@@ -93,10 +93,8 @@ def compare(
     source = StructureSource(data)
     largest = max_labels or (QUICK_LABELS if quick else MOST_LABELS)
     chosen_points = points or _points_file(source, target, potential, local, largest)
-    if potential and save_model is not None:
-        from castile.errors import InputError
-
-        raise InputError("--save-model keeps a model of a property; fit a potential with castile fit")
+    if potential:
+        _refuse_of_properties(target, error, descriptor, local, save_model)
     for path in (chosen_points, save_model, report, json):
         if path is not None:
             source.refuse_as_output(path)
@@ -225,6 +223,24 @@ def _compare_potentials(
         from castile.report.compare_page import write_potential_report
 
         remark(f"Report: {write_potential_report(report, found, source.files)}")
+
+
+def _refuse_of_properties(
+    target: str | None,
+    error: float | None,
+    descriptor: list[str] | None,
+    local: bool,
+    save_model: Path | None,
+) -> None:
+    """Refuse options that mean nothing where potentials are compared."""
+    from castile.errors import InputError
+
+    if save_model is not None:
+        raise InputError("--save-model keeps a model of a property; fit a potential with castile fit")
+    given = {"--target": target, "--error": error, "--descriptor": descriptor, "--local": local or None}
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(f"{', '.join(wrong)}: not for --potential, which compares energies and forces")
 
 
 def _require_folder(path: Path) -> None:

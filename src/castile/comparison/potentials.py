@@ -122,7 +122,7 @@ class PotentialComparison:
             found[f"{name}_us_per_atom"] = self.mean(variant, "us_per_atom")
             found[f"{name}_fit_cpu_s"] = self.mean(variant, "fit_cpu_s")
             found[f"{name}_n_weights"] = self.of(variant)[0].n_weights
-        found["pareto_front"] = ", ".join(self.pareto_front())
+        found["pareto_front"] = "; ".join(self.pareto_front())
         return found
 
 

@@ -235,7 +235,11 @@ def plain_log_ticks(*axes: Axis) -> None:
         low, high = sorted(axis.get_view_interval())
         ratio = high / low if low > 0.0 else np.inf
         digits = (
-            (1.0,) if ratio > 300.0 else (1.0, 2.0, 5.0) if ratio > 8.0 else (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
+            (1.0,)
+            if ratio > 300.0
+            else (1.0, 2.0, 5.0)
+            if ratio > 8.0
+            else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
         )
         axis.set_major_locator(LogLocator(subs=digits, numticks=12))
         axis.set_minor_formatter(NullFormatter())
