@@ -167,7 +167,8 @@ def _source(
         return KnownLabels(truth)
     assert isinstance(pool, TaskPool)
     assert options.oracle is not None
+    oracle = read_oracle(options.oracle)
     folder.mkdir(exist_ok=True)
     quantity = target.name if target.name in ENERGIES else "energy_per_atom"
     references = target.references if isinstance(target, PotentialTarget) else {}
-    return OracleLabels(folder, read_oracle(options.oracle), pool, quantity, references)
+    return OracleLabels(folder, oracle, pool, quantity, references)

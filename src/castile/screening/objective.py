@@ -71,7 +71,7 @@ class Objective:
             raise InputError(f"goal {self.goal!r}, value {self.value}: 'value' needs a number, others none")
         if self.kind == "probability":
             if self.below is None and self.above is None:
-                raise InputError("the probability needs the interval: give below, above, or both")
+                raise InputError("the probability needs the interval: give --below, --above, or both")
             if self.below is not None and self.above is not None and not self.above < self.below:
                 raise InputError(f"no number is above {self.above} and below {self.below}")
         numbers = (self.value, self.kappa, self.best, self.below, self.above)
