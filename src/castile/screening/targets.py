@@ -189,7 +189,7 @@ class PotentialTarget(Target):
             raise InputError(f"target {self.quantity!r}: of a potential there are {', '.join(ENERGIES)}")
         if self.quantity == "formation_energy" and not self.references:
             raise InputError(
-                "a formation energy needs the energies of the elements: give references (--reference Si=-5.42,...)"
+                "a formation energy needs those of the elements: give references, --reference Si=-5.42"
             )
         if not self.grade_limit > 0.0:
             raise InputError(f"grade_limit = {self.grade_limit}: give a positive number")
