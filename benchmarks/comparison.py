@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.comparison_figures import draw_potentials, draw_set, of_set
+from benchmarks.comparison_held import conclusion_table
 from benchmarks.data import data_files
 from benchmarks.isolation import ROOT, run_isolated
 from benchmarks.records import Record, Table, figure
@@ -49,7 +50,8 @@ def comparison(quick: bool, threads: int) -> Record:
     )
     tables = [_budget_table(found)]
     tables += [_error_table(name, run) for name, run in found.items()]
-    tables += [_held_table(found), _summary_table(found), _potential_table(silicon)]
+    tables += [_held_table(found), _summary_table(found), conclusion_table(found, SETS)]
+    tables.append(_potential_table(silicon))
     numbers: dict[str, Any] = {}
     for name, run in found.items():
         numbers |= {f"{name}_{key}": value for key, value in run["numbers"].items()}
