@@ -70,6 +70,17 @@ def test_test_sets_do_not_leak(data: ComparisonData) -> None:
     assert plan.sizes == (28, 55, 110)
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(60, (11, 22, 45)), (100, (20, 40, 80)), (160, (32, 64, 128))])
+def test_few_structures_still_make_three_sizes(n: int, sizes: tuple[int, ...]) -> None:
+    structures = crystals(n)
+    data = ComparisonData(tuple(structures), density(structures), "density", "1/A^3", n)
+    plan = plan_splits(data, n_seeds=1, max_labels=1600)
+    random_only = plan.splits == ("random",)
+    assert plan.sizes == sizes if random_only else sizes[-1] >= plan.sizes[-1] >= 40
+    assert len(plan.sizes) >= 3
+    assert min(plan.sizes) >= 10
+
+
 def test_curves_costs_and_words(found: Comparison) -> None:
     composition, rdf = found.descriptors
     assert (

@@ -19,6 +19,7 @@ from castile.splits.splitters import similar_components
 IndexArray = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 _FEWEST, _FEWEST_TEST, _MOST_TEST = 60, 15, 500
+_FEWEST_LABELS, _FEWEST_SIZES = 10, 3
 
 
 @dataclass(frozen=True)
@@ -140,14 +141,14 @@ def plan_splits(
         fewest = min(len(part.test) for part in proof)
         if fewest < _FEWEST_TEST:
             note = f"the leak-proof test sets would have {fewest} structures"
-        elif min(len(part.pool) for part in proof) < 0.4 * len(data):
-            note = "the leak-proof training parts would be less than 40 % of the data"
+        elif (pool := min(len(part.pool) for part in proof)) < max(0.4 * len(data), 4 * _FEWEST_LABELS):
+            note = f"the leak-proof training parts would have {pool} structures"
         else:
             parts += proof
     except InputError as error:
         note = str(error)
     if note:
-        note = f"No leak-proof curves: {note}, since most structures are alike; only random splits are shown."
+        note = f"No leak-proof curves: {note}, since the data are few or most are alike; only random splits."
     largest = min(max_labels, min(len(part.pool) for part in parts))
     sizes = _sizes(largest)
     return SplitPlan(tuple(parts), sizes, n_components, note)
@@ -167,12 +168,15 @@ def _leakproof(labels: IndexArray, seed: int, fraction: float) -> Parts:
 
 
 def _sizes(largest: int, smallest: int = 25, most: int = 6) -> tuple[int, ...]:
+    """Halves of the largest size down to the smallest one, 10 where 25 would leave fewer than three."""
     sizes: list[int] = []
+    if largest < 4 * smallest:
+        smallest = _FEWEST_LABELS
     size = float(largest)
     while size >= smallest and len(sizes) < most:
         sizes.append(round(size))
         size /= 2.0
-    if len(sizes) < 3:
+    if len(sizes) < _FEWEST_SIZES:
         raise InputError(
             f"{largest} labels for training allow {len(sizes)} sizes of at least {smallest}, three are "
             "needed; give more data or a larger --max-labels"
