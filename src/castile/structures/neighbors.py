@@ -16,7 +16,8 @@ from castile.numerics.pair_sorting import running_sum
 from castile.structures.cells import search_cell
 
 MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
-PARALLEL_CENTERS = 256  # fewer are not worth a second thread
+PARALLEL_CENTERS = 2000  # fewer are not worth a second thread
+FEWEST_THREADS = 3  # that search faster than one: together they count all pairs before they write them
 PART = 16000  # centres whose pairs are in memory at the same time
 _BLOCK = 500
 
@@ -98,7 +99,7 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: Array | None = None, th
     positions, cell, periodic = _checked(atoms, cutoff)
     if points is not None:
         _check_finite(points, "centre")
-    elif threads == 1 or n_atoms < PARALLEL_CENTERS:
+    elif threads < FEWEST_THREADS or n_atoms < PARALLEL_CENTERS:
         order, first, center, neighbor, vectors, closest = cell_lists.atom_pairs(
             positions, cell, periodic, cutoff
         )
