@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from benchmarks.comparison_figures import budget_of, curve_of, descriptor_names, draw_set, label_of
 from tests.properties.cases import crystals, density
@@ -252,7 +253,8 @@ def test_command_for_potentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         atoms = bulk("Cu", cubic=True, a=3.5 + 0.01 * k)
         atoms.rattle(0.1, seed=k)
         atoms.calc = EMT()
-        atoms.get_forces()
+        forces = None if k == 5 else atoms.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=forces)
         structures.append(atoms)
     write("cu.xyz", structures, format="extxyz")
     with pytest.raises(SystemExit) as done:
@@ -264,6 +266,7 @@ def test_command_for_potentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert numbers[f"{name}_us_per_atom"] > 0
     out = capsys.readouterr().out
     assert "force RMSE" in out
+    assert "1 of 24 structures have no forces (the first: cu.xyz[5])" in out
     front = str(numbers["pareto_front"]).split("; ")
     used = out.split("Use ")[1].split(":")[0]
     error = {v: numbers[f"{_key(v)}_force_rmse_ev_per_a"] for v in front}

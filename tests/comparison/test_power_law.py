@@ -106,6 +106,7 @@ def test_cost_follows_a_power_and_its_limits() -> None:
 
 
 def test_durations() -> None:
+    assert parse_duration("5 hours") == 5 * parse_duration("60 minutes") == 18000.0
     assert [parse_duration(t) for t in ("3600s", "1h", "20min", "2d", "90", "1.5 h")] == [
         3600.0, 3600.0, 1200.0, 172800.0, 90.0, 5400.0,
     ]  # fmt: skip

@@ -13,7 +13,11 @@ from castile.errors import InputError
 
 Float64Array = NDArray[np.float64]
 _DURATION = re.compile(r"\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([a-z]*)\s*\Z")
-_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "ms": 1e-3}
+_WORDS = {
+    1e-3: "ms", 1.0: "s sec second seconds", 60.0: "m min minute minutes", 3600.0: "h hour hours",
+    86400.0: "d day days",
+}  # fmt: skip
+_UNITS = {"": 1.0} | {word: seconds for seconds, words in _WORDS.items() for word in words.split()}
 HOUR = 3600.0
 
 

@@ -189,6 +189,7 @@ def compare_potentials(
     report("finding similar structures", 0, 1)
     sides, split, note = _sides(structures, n_seeds)
     report("finding similar structures", 1, 1)
+    note = " ".join(text for text in (note, _missing(structures)) if text)
     store = PointStore(PotentialPoint, points, _fingerprint(structures, split))
     found, done = [], 0
     for seed, (train, test) in enumerate(sides):
@@ -223,7 +224,19 @@ def _sides(
     n_test = max(_FEWEST_TEST, round(_TEST_SHARE * len(structures)))
     orders = [np.random.default_rng([1, seed]).permutation(len(structures)) for seed in range(n_seeds)]
     random = [(np.sort(order[n_test:]), np.sort(order[:n_test])) for order in orders]
-    return random, "random", f"Random test sets: {note}, since most structures are alike."
+    return random, "random", f"Random test sets: {note}, since the data are few or most are alike."
+
+
+def _missing(structures: Sequence[LabelledStructure]) -> str:
+    """What is to be said of labels that some structures lack."""
+    parts = []
+    for name in ("energy", "forces"):
+        lacking = [structure.name for structure in structures if getattr(structure, name) is None]
+        if lacking:
+            parts.append(
+                f"{len(lacking)} of {len(structures)} structures have no {name} (the first: {lacking[0]})"
+            )
+    return f"Labels are missing: {'; '.join(parts)}." if parts else ""
 
 
 def _fit(variant: Variant, train: Sequence[LabelledStructure]) -> tuple[GAP, float]:
