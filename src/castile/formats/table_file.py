@@ -89,7 +89,7 @@ class TableWriter:
 def _text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.9g}" if isinstance(cell, float) else str(cell)
 
 
 def import_pyarrow() -> Any:

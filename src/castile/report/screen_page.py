@@ -53,7 +53,7 @@ def winner_table(screening: Screening, most: int = N_LISTED) -> Table:
     )  # fmt: skip
     rows = tuple(
         (
-            str(w.rank), w.row.name, w.row.formula, str(w.row.n_atoms), format_number(w.row.mean, 4),
+            str(w.rank), w.row.name, w.row.formula, str(w.row.n_atoms), _mean(w.row.mean, w.row.std),
             _number(w.row.std), format_number(w.row.scores[0], 3),
             _number(w.row.grade) + (" !" if w.row.extrapolates else ""), str(w.n_alike),
         )
@@ -64,6 +64,14 @@ def winner_table(screening: Screening, most: int = N_LISTED) -> Table:
         "training data; 'alike' counts the candidates of the pool that a winner stands for."
     )
     return Table(columns, rows, title="Winners", note=note)
+
+
+def _mean(value: float, deviation: float) -> str:
+    """Two digits more than the deviation leaves certain, at least four in all: totals are large numbers."""
+    digits = 4
+    if value != 0.0 and deviation > 0.0:
+        digits = max(digits, math.floor(math.log10(abs(value))) - math.floor(math.log10(deviation)) + 2)
+    return format_number(value, min(digits, 9))
 
 
 def _number(value: float) -> str:
