@@ -181,8 +181,7 @@ def force_tangents(ordered: SortedPairs, changes: Array) -> Iterator[tuple[int, 
     Centres (n,) as rows of the spectra; changes (n, 3, n_features) of their spectra by its displacement.
     """
     n_centers = ordered.n_centers
-    own = np.zeros((n_centers, 3, changes.shape[2]))
-    np.subtract.at(own, ordered.center, changes)
+    own = -_sum_by_center(ordered, changes)
     rank = np.empty(n_centers, dtype=np.int64)
     rank[ordered.center_atoms] = np.arange(n_centers)
     by_neighbor = np.argsort(ordered.neighbor, kind="stable")
@@ -202,8 +201,18 @@ def virial_tangents(ordered: SortedPairs, changes: Array) -> Array:
     for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
         part = ordered.vectors[:, a, None] * changes[:, b]
         part = 0.5 * (part + ordered.vectors[:, b, None] * changes[:, a])
-        np.add.at(tangents[:, k], ordered.center, part)
+        tangents[:, k] = _sum_by_center(ordered, part)
     return tangents
+
+
+def _sum_by_center(ordered: SortedPairs, values: Array) -> Array:
+    """Return the sums of ``values`` (n_pairs, ...) over the pairs of each centre, (n_centers, ...)."""
+    sums = np.zeros((ordered.n_centers, *values.shape[1:]))
+    begin = np.searchsorted(ordered.center, np.arange(ordered.n_centers + 1))
+    occupied = begin[1:] > begin[:-1]
+    if occupied.any():
+        sums[occupied] = np.add.reduceat(values, begin[:-1][occupied], axis=0)
+    return sums
 
 
 def _force_variances(
