@@ -336,9 +336,11 @@ class SoapEngine:
         )
         return out
 
-    def pair_derivatives(self, pairs: SortedPairs, chunk: Chunk, begin: int, end: int) -> Array:
+    def pair_derivatives(
+        self, pairs: SortedPairs, chunk: Chunk, begin: int, end: int, out: Array | None = None
+    ) -> Array:
         """Return dp/dr_ij **before normalization** of the pairs begin:end of the chunk, (3 n_pairs,
-        n_features).
+        n_features), written to the first rows of ``out`` if given.
         """
         count = end - begin
         derivatives = np.empty(count * 3 * self._n_lm * self._n_padded, dtype=self.dtype)
@@ -350,7 +352,8 @@ class SoapEngine:
             self._harmonics,
             derivatives,
         )
-        out = np.empty((3 * count, self.n_features), dtype=self.dtype)
+        if out is None:
+            out = np.empty((3 * count, self.n_features), dtype=self.dtype)
         power_kernels.power_spectrum_pair_derivatives(
             chunk.density,
             derivatives,

@@ -19,7 +19,6 @@ from castile.numerics.simd import (
     load,
     multiply,
     multiply_add,
-    splat,
     store,
     transpose,
 )
@@ -198,46 +197,71 @@ def power_spectrum_pair_derivatives(
 
     ``derivatives`` is dc/dr_ij of the pair's own element, flat [pair, axis, lm, n]; ``mixing[element,
     channel]`` says how much that element adds to each channel; ``pair_center`` counts from the first centre
-    in ``density``.
+    in ``density``. With the matrix T_nk = sum_m dc_mn c_mk of one degree and the rows n of channel q,
+    dp_kk' = w_kk' / sqrt(2l + 1) sum_q mixing_q (delta_(k in q) T_nk' + delta_(k' in q) T_n'k).
     """
     n_channels = mixing.shape[1]
-    row = n_channels * n_padded
     n_lm = (l_max + 1) ** 2
-    size = n_lm * row
-    n_combined = n_channels * n_max
-    n_pairs_kk = n_combined * (n_combined + 1) // 2
-    products = np.empty(row, density.dtype)
-    zero = fill(density, 0.0)
+    n_combined, n_features = n_channels * n_max, out.shape[1]
+    width = _whole_vectors(n_combined)
+    packed = aligned_zeros(n_lm * width + LANES, density.dtype)
+    across = aligned_zeros(n_max * width + LANES, density.dtype)
+    down = aligned_zeros(n_combined * n_padded + LANES, density.dtype)
+    matrix = aligned_zeros(n_combined * width + LANES, density.dtype)
+    line = aligned_zeros(n_features + LANES, density.dtype)
+    last_center = -1
     for pair in range(pair_center.size):
-        element = pair_species[pair]
+        center, shares = pair_center[pair], mixing[pair_species[pair]]
+        if center != last_center:
+            corner = center * n_lm * n_channels * n_padded
+            _pack_channels(density, corner, n_lm, n_channels, n_max, n_padded, width, packed)
+            last_center = center
         for axis in range(3):
-            line = 3 * pair + axis
-            out[line, :] = 0.0
-            source = line * n_lm * n_padded
+            source, position = (3 * pair + axis) * n_lm * n_padded, 0
             for degree in range(l_max + 1):
-                corner = pair_center[pair] * size + degree * degree * row
-                scale = 1.0 / np.sqrt(2.0 * degree + 1.0)
-                start = degree * n_pairs_kk
-                for n in range(n_max):
-                    for block in range(0, row, LANES):
-                        total = zero
-                        for m in range(2 * degree + 1):
-                            change = splat(derivatives, source + (degree * degree + m) * n_padded + n)
-                            total = multiply_add(change, load(density, corner + m * row + block), total)
-                        store(products, block, total)
-                    for q in range(n_channels):
-                        share = mixing[element, q] * scale
-                        if share == 0.0:
-                            continue
-                        k = q * n_max + n
-                        for k2 in range(k):
-                            target = start + k2 * (2 * n_combined - k2 - 1) // 2 + k
-                            out[line, target] += (
-                                share * _SQRT2 * products[k2 // n_max * n_padded + k2 % n_max]
-                            )
-                        base = start + k * (2 * n_combined - k - 1) // 2
-                        out[line, base + k] += 2.0 * share * products[q * n_padded + n]
-                        for k2 in range(k + 1, n_combined):
-                            out[line, base + k2] += (
-                                share * _SQRT2 * products[k2 // n_max * n_padded + k2 % n_max]
-                            )
+                count, scale = 2 * degree + 1, 1.0 / np.sqrt(2.0 * degree + 1.0)
+                own, other = source + degree * degree * n_padded, degree * degree * width
+                contract(
+                    derivatives, own, 1, n_padded, packed, other, width, count,
+                    across, 0, width, n_max, width, False,
+                )  # fmt: skip
+                contract(
+                    packed, other, 1, width, derivatives, own, n_padded, count,
+                    down, 0, n_padded, n_combined, n_padded, False,
+                )  # fmt: skip
+                _share(across, down, shares, n_max, n_padded, n_combined, width, matrix)
+                position = _fold(matrix, n_combined, width, scale, position, line)
+            for f in range(n_features):
+                out[3 * pair + axis, f] = line[f]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _share(across, down, shares, n_max, n_padded, n_combined, width, matrix):
+    """Write the sum over channels of T in the rows and its transpose in the columns of each channel."""
+    matrix[:] = 0.0
+    for q in range(shares.size):
+        if shares[q] == 0.0:
+            continue
+        share = fill(matrix, shares[q])
+        for n in range(n_max):
+            for k in range(0, width, LANES):
+                target = (q * n_max + n) * width + k
+                total = multiply_add(share, load(across, n * width + k), load(matrix, target))
+                store(matrix, target, total)
+        for k in range(n_combined):
+            for n in range(0, n_max, LANES):  # zeros where a whole vector reaches beyond the channel
+                target = k * width + q * n_max + n
+                total = multiply_add(share, load(down, k * n_padded + n), load(matrix, target))
+                store(matrix, target, total)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fold(matrix, n_combined, width, scale, position, line):
+    """Write the upper triangle of one degree to line[position:], weighted as features are; return its end."""
+    weight = fill(line, scale * _SQRT2)
+    for k in range(n_combined):
+        line[position] = scale * matrix[k * width + k]
+        for k2 in range(k + 1, n_combined, LANES):
+            store(line, position + k2 - k, multiply(load(matrix, k * width + k2), weight))
+        position += n_combined - k
+    return position

@@ -6,7 +6,7 @@ from numba import njit
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 def triplet_response(
-    centers, first, roles, vectors, distances, cut, cut_slope, theta, points, weights, constant, exponential,
+    centers, first, roles, vectors, distances, cut, cut_slope, theta, points, weights, constant, form,
     power, energies, gradient,
 ):  # fmt: skip
     """Add 2 f_j f_k (sum_s w_s K(x / theta, point_s) + constant) of all unordered pairs j, k of neighbours.
@@ -14,7 +14,8 @@ def triplet_response(
     x = (r_j + r_k, (r_j - r_k)^2, r_jk); ``points`` (3, n_sparse) are divided by theta. Two neighbours make a
     triplet where one's ``roles`` has bit 1 and the other's bit 2. ``energies`` (n_centers,) and ``gradient``
     (n_pairs, 3), dE/dr_ij of the pairs of these centres one after the other, are added to. K is
-    exp(-rho^2 / 2), or (1 - rho)^p (p rho + 1) with p = ``power``.
+    exp(-rho^2 / 2) for ``form`` 1, (1 - rho)^p (p rho + 1) with p = ``power`` for 4, and (x . point)^p for 2,
+    whose theta is 1.
     """
     n_sparse = points.shape[1]
     offset = 0
@@ -35,9 +36,19 @@ def triplet_response(
                 x2 = opposite / theta[2]
                 value, g0, g1, g2 = constant, 0.0, 0.0, 0.0
                 for s in range(n_sparse):
+                    if form == 2:
+                        product = x0 * points[0, s] + x1 * points[1, s] + x2 * points[2, s]
+                        if product > 0.0:
+                            term = weights[s] * product**power
+                            value += term
+                            pull = term * power / product
+                            g0 += pull * points[0, s]
+                            g1 += pull * points[1, s]
+                            g2 += pull * points[2, s]
+                        continue
                     u0, u1, u2 = x0 - points[0, s], x1 - points[1, s], x2 - points[2, s]
                     squared = u0 * u0 + u1 * u1 + u2 * u2
-                    if exponential:
+                    if form == 1:
                         term = weights[s] * np.exp(-0.5 * squared)
                         pull = -term
                     elif squared < 1.0:
@@ -51,11 +62,11 @@ def triplet_response(
                     g0 += pull * u0
                     g1 += pull * u1
                     g2 += pull * u2
-                product = 2.0 * cut[j] * cut[k]
-                energies[c] += product * value
-                g0 = product * g0 / theta[0]
-                g1 = 2.0 * difference * product * g1 / theta[1]
-                g2 = product * g2 / theta[2] / opposite
+                both = 2.0 * cut[j] * cut[k]
+                energies[c] += both * value
+                g0 = both * g0 / theta[0]
+                g1 = 2.0 * difference * both * g1 / theta[1]
+                g2 = both * g2 / theta[2] / opposite
                 along_j = (g0 + g1 + 2.0 * cut_slope[j] * cut[k] * value) / distances[j]
                 along_k = (g0 - g1 + 2.0 * cut[j] * cut_slope[k] * value) / distances[k]
                 for axis in range(3):

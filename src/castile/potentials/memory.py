@@ -9,7 +9,7 @@ from castile.potentials.sparse_selection import CANDIDATE_BYTES, CANDIDATES_PER_
 from castile.potentials.survey import Survey
 
 BASE_BYTES = 350_000_000
-_ROW_SCRATCH = 24_000_000
+_ROW_SCRATCH = 8_000_000
 _TRIANGLES = 11.0
 _FEWEST = 10
 
@@ -17,16 +17,17 @@ _FEWEST = 10
 def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
     """Return the peak memory of a fit in bytes.
 
-    Interpreter, libraries and compiler; the sparse points; plus the larger of the candidates for them (twice,
-    as they are put together) and the sum of (a) the triangles: one per kind of label, their Gram matrices and
-    K_mm, M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M numbers each.
+    Interpreter, libraries and compiler; the sparse points in three forms; plus the larger of the candidates
+    for them (twice, as they are put together) and the sum of (a) the triangles: one per kind of label, their
+    Gram matrices and K_mm, M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M
+    numbers each.
     """
     columns = _n_columns(settings, survey)
     triangles = int(_TRIANGLES * 8 * columns**2)
     rows = (2 * threads + 1) * 8 * (3 * survey.largest + 7) * columns + 2 * threads * _ROW_SCRATCH
     structures = 200 * min(survey.n_atoms, 400_000)
     assert settings.soap != "auto"
-    points = sum(16 * _n_features(term, survey) * (term.n_sparse or 0) for term in settings.soap)
+    points = sum(24 * _n_features(term, survey) * (term.n_sparse or 0) for term in settings.soap)
     candidates = max((_candidate_bytes(term, survey) for term in settings.soap), default=0)
     return BASE_BYTES + structures + points + max(candidates, triangles + rows)
 

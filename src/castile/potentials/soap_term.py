@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
 from castile.kernels import DotProductKernel
-from castile.numerics.kernel_powers import raise_dots, scatter_kernel_rows
+from castile.numerics.kernel_powers import raise_dots
+from castile.numerics.kernel_rows import add_kernel_rows, rows_of_pairs
+from castile.numerics.panel_products import pack_panels
 from castile.potentials.energy_functions import EnergyFunction, energy_function
 from castile.potentials.environment import Environment, Response, Rows
 from castile.potentials.soap_response import Piece, add_soap_response
 from castile.potentials.stored_term import StoredTerm, restore_engine, store_engine
 
-_BLOCK_BYTES = 24_000_000
+_BLOCK_BYTES = 500_000  # of derivatives of spectra that stay in cache while they meet all sparse points
+_FEWEST_PAIRS = 32
 
 Array = NDArray[np.float64]
 
@@ -183,45 +186,42 @@ class SoapTerm:
             raise_dots(dots, self.zeta, powers)
             rows.energy[columns] += np.einsum("is,is->s", powers, dots)
             if len(rows.forces) or len(rows.virial):
-                self._add_derivative_rows(ordered, chunk, points, dots, powers, columns, rows)
+                self._add_derivative_rows(ordered, chunk, element, dots, powers, rows)
 
     def _add_derivative_rows(
-        self,
-        ordered: SortedPairs,
-        chunk: Chunk,
-        points: Array,
-        dots: Array,
-        powers: Array,
-        columns: slice,
-        rows: Rows,
+        self, ordered: SortedPairs, chunk: Chunk, element: int, dots: Array, powers: Array, rows: Rows
     ) -> None:
         norms = np.where(chunk.norms > 0.0, chunk.norms, np.inf)
         scale = norms if self.engine.normalize else np.ones_like(norms)
         factors = powers * (self.zeta / scale)[:, None]
+        panels, columns = self._panels(element), self.columns(element)
         first, last = self.engine.pair_range(ordered, chunk.begin, chunk.end)
-        width = 3 * 8 * max(self.engine.n_features, len(points))
-        step = max(1, _BLOCK_BYTES // width)
+        step = max(_FEWEST_PAIRS, _BLOCK_BYTES // (3 * 8 * self.engine.n_features))
         for start in range(first, last, step):
             stop = min(start + step, last)
-            changes = self.engine.pair_derivatives(ordered, chunk, start, stop)
-            local = ordered.center[start:stop] - chunk.begin
-            if self.engine.normalize:
-                spectra = chunk.features[local]
-                along = np.einsum("paf,pf->pa", changes.reshape(len(local), 3, -1), spectra).ravel()
-            else:
-                along = np.zeros(3 * len(local))
-            scatter_kernel_rows(
-                changes @ points.T,
-                along,
+            changes = np.zeros((rows_of_pairs(stop - start), self.engine.n_features))
+            self.engine.pair_derivatives(ordered, chunk, start, stop, changes)
+            add_kernel_rows(
+                changes,
+                chunk.features,
+                self.engine.normalize,
+                panels,
                 dots,
                 factors,
-                local,
+                ordered.center[start:stop] - chunk.begin,
                 ordered.center_atoms[chunk.begin : chunk.end],
                 ordered.neighbor[start:stop],
                 ordered.vectors[start:stop],
                 rows.forces[:, columns],
                 rows.virial[:, columns],
             )
+
+    def _panels(self, element: int) -> Array:
+        """Return the sparse points of an element index as the products of training rows want them."""
+        cached: dict[int, Array] = self.__dict__.setdefault("_packed", {})
+        if element not in cached:
+            cached[element] = pack_panels(self.points(element))
+        return cached[element]
 
 
 def sort_by_element(
