@@ -98,7 +98,7 @@ def test_interruption_exits_with_130(tmp_path: Path) -> None:
         [sys.executable, "-m", "castile.cli.main", "describe", "many.xyz", "-o", "f.npy"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while child.poll() is None and not list(tmp_path.glob(".f.npy.*")):
+    while child.poll() is None and not list(tmp_path.glob(".f.npy.*/features.npy")):
         time.sleep(0.02)
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=60)

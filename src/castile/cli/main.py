@@ -31,6 +31,7 @@ from castile.cli import (
     split,
     status,
 )
+from castile.cli.guarded_command import guard
 from castile.errors import CastileError
 
 GROUPS = (
@@ -138,6 +139,7 @@ def build_app() -> typer.Typer:
     app.callback()(_global_options)
     for group in GROUPS:
         group.register(app)
+    guard(app)
     return app
 
 
