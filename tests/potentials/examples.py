@@ -14,6 +14,7 @@ from castile.descriptors.cutoffs import CosineCutoff, SmoothCutoff
 from castile.descriptors.radial_bases import GTO, EquispacedGaussians
 from castile.descriptors.radial_scaling import NoScaling, Willatt2018
 from castile.descriptors.soap_engine import SoapEngine
+from castile.formats.quip_strings import ParameterString
 from castile.formats.quip_xml import GluePair, GlueType, QuipGlue, QuipSpline
 from castile.potentials.core_repulsion import CoreRepulsion
 from castile.potentials.core_term import CoreTerm
@@ -24,6 +25,7 @@ from castile.potentials.pair_term import PairTerm
 from castile.potentials.prediction import Prediction
 from castile.potentials.quip_pair_term import QuipPairTerm
 from castile.potentials.quip_soap_term import QuipSoapTerm
+from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.quip_triplet_term import QuipTripletTerm
 from castile.potentials.soap_term import SoapTerm
 
@@ -156,6 +158,24 @@ def _quip_soap_examples() -> dict[str, PartModel]:
     return {"": PartModel(term, np.random.default_rng(4).normal(size=4))}
 
 
+def _quip_variant_examples() -> dict[str, PartModel]:
+    text = f"soap cutoff={CUTOFF} n_max=4 l_max=3 atom_sigma=0.5 n_species=2 species_Z={{29 79}} Z=29"
+    rng = np.random.default_rng(7)
+
+    def term(options: str, n_components: int, kernel: ScalarKernel) -> QuipSoapVariant:
+        string = ParameterString.parse(f"{text} {options}")
+        points = rng.uniform(0.0, 0.4, (4, n_components))
+        return QuipSoapVariant.build("soap", string, 1_500_000_000, kernel, points)
+
+    power = ScalarKernel("dot_product", 1.0, 0.0, (), 2.5)
+    wide = ScalarKernel("ard_se", 1.0, 0.1, (0.9,) * 145)
+    models = {
+        "equal radial index, broken zeta": term("diagonal_radial=T covariance_sigma0=0.2", 49, power),
+        "whole spectrum, squared exponential": term("", 145, wide),
+    }
+    return {name: PartModel(model, rng.normal(size=4)) for name, model in models.items()}
+
+
 def _quip_pair_examples() -> dict[str, PartModel]:
     points = np.linspace(1.9, 3.7, 6)[:, None]
     kernel = ScalarKernel("ard_se", 1.0, 0.1, (0.6,))
@@ -200,6 +220,7 @@ EXAMPLES: dict[type[Any], Callable[[], dict[str, PartModel]]] = {
     SoapTerm: _soap_examples,
     PairTerm: _pair_examples,
     QuipSoapTerm: _quip_soap_examples,
+    QuipSoapVariant: _quip_variant_examples,
     QuipPairTerm: _quip_pair_examples,
     QuipTripletTerm: _quip_triplet_examples,
     CoreTerm: _core_examples,

@@ -22,6 +22,8 @@ LABEL = "GAP_test"
 
 POINTS = "n_sparse=12 sparse_method=cur_points covariance_type=dot_product"
 SOAP = f"soap n_max=4 l_max=3 atom_sigma=0.5 {POINTS}"
+OTHER_SOAP = "soap n_max=4 l_max=3 atom_sigma=0.5 n_sparse=12 sparse_method=cur_points"
+CU_CENTERS = "n_species=2 species_Z={{29 47}} Z=29 add_species=F"
 PAIR = "distance_2b n_sparse=10 sparse_method=uniform"
 TRIPLET = "angle_3b n_sparse=15 sparse_method=random add_species=F"
 
@@ -46,6 +48,20 @@ TRAINED = {
         f"{SOAP} zeta=4 cutoff=3.8 delta=0.3 Z=29 n_species=1 species_Z=47 add_species=F : "
         f"{SOAP} zeta=4 cutoff=3.8 delta=0.3 n_Z=2 Z={{{{29 47}}}} n_species=2 species_Z={{{{29 47}}}} "
         "basis_error_exponent=8 add_species=F"
+    ),
+    "variants of soap, other kernels": " : ".join(
+        [
+            f"{SOAP} zeta=2 cutoff=3.8 delta=0.1 average=T",
+            f"{SOAP} zeta=3 cutoff=3.8 delta=0.1 diagonal_radial=T radial_basis=GTO {CU_CENTERS}",
+            f"{SOAP} zeta=2 cutoff=3.8 delta=0.1 nu_R=1 nu_S=0 radial_basis=POLY {CU_CENTERS}",
+            f"{SOAP} zeta=2 cutoff=3.8 delta=0.1 Z_map={{{{29 47:29,47}}}} {CU_CENTERS}",
+            f"{SOAP} zeta=2 cutoff=3.8 delta=0.1 coupling=F {CU_CENTERS}",
+            f"{OTHER_SOAP} covariance_type=ard_se theta_uniform=0.7 f0=0.2 cutoff=3.8 delta=0.1 {CU_CENTERS}",
+            f"{OTHER_SOAP} covariance_type=pp theta_uniform=1.5 cutoff=3.8 delta=0.1 {CU_CENTERS}",
+            f"{PAIR} covariance_type=dot_product zeta=2 n_exponents=2 exponents={{{{-1 -4}}}} cutoff=4.0 "
+            "delta=0.5",
+            f"{TRIPLET} covariance_type=dot_product zeta=2 cutoff=3.2 delta=0.01",
+        ]
     ),
 }
 """Descriptors that gap_fit is given."""

@@ -15,6 +15,7 @@ from castile.potentials.composition import Composition
 from castile.potentials.environment import Environment, Response
 from castile.potentials.prediction import Prediction
 from castile.potentials.quip_soap_term import QuipSoapTerm
+from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.stored_term import Core, PredictingTerm
 from castile.structures.coincidence import refuse_coincident_atoms
@@ -84,7 +85,8 @@ class PotentialModel:
         count = thread_count(threads)
         response = Response.zeros(len(atoms))
         response.energies += self.composition.atom_energies(np.asarray(atoms.numbers))
-        for part in _parts(atoms, self.cutoff, name, count):
+        whole = any(isinstance(term, QuipSoapVariant) and term.average for term in self.terms)
+        for part in _parts(atoms, self.cutoff, name, count, whole):
             _check_distances(part, name)
             if self.core is not None:
                 self.core.add_response(part, response)
@@ -114,8 +116,11 @@ def _environment(atoms: Atoms, cutoff: float, name: str) -> Environment:
         raise InputError(f"{name}: {error}") from error
 
 
-def _parts(atoms: Atoms, cutoff: float, name: str, threads: int) -> Iterator[Environment]:
+def _parts(atoms: Atoms, cutoff: float, name: str, threads: int, whole: bool) -> Iterator[Environment]:
     _refuse_empty(atoms, name)
+    if whole:  # a term sees all centres at once
+        yield _environment(atoms, cutoff, name)
+        return
     parts = Environment.parts(atoms, cutoff, threads)
     while True:
         try:

@@ -15,11 +15,19 @@ from castile.potentials.model import PotentialModel
 from castile.potentials.pair_term import PairTerm
 from castile.potentials.quip_pair_term import QuipPairTerm
 from castile.potentials.quip_soap_term import QuipSoapTerm
+from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.quip_triplet_term import QuipTripletTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.stored_term import Core, PredictingTerm, StoredTerm
 
-TERM_CLASSES: tuple[type[Any], ...] = (SoapTerm, PairTerm, QuipSoapTerm, QuipPairTerm, QuipTripletTerm)
+TERM_CLASSES: tuple[type[Any], ...] = (
+    SoapTerm,
+    PairTerm,
+    QuipSoapTerm,
+    QuipSoapVariant,
+    QuipPairTerm,
+    QuipTripletTerm,
+)
 """Every class of terms; tests go through this list."""
 CORE_CLASSES: tuple[type[Any], ...] = (CoreTerm, GlueCore)
 """Every class of cores; tests go through this list."""

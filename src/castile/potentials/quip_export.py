@@ -21,15 +21,21 @@ from castile.potentials.glue_table import pair_glue, tabulated
 from castile.potentials.imported import ImportedModel
 from castile.potentials.model import PotentialModel
 from castile.potentials.pair_term import PairTerm
+from castile.potentials.quip_kernels import COVARIANCE_TYPES
 from castile.potentials.quip_pair_term import QuipPairTerm
-from castile.potentials.quip_soap_export import native_soap_blocks, quip_soap_block, quip_version
+from castile.potentials.quip_soap_export import (
+    native_soap_blocks,
+    quip_soap_block,
+    quip_variant_block,
+    quip_version,
+)
 from castile.potentials.quip_soap_term import QuipSoapTerm
+from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.quip_triplet_term import QuipTripletTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.stored_term import Core, PredictingTerm
 
 LABEL = "GAP_castile"
-_COVARIANCE_TYPES = {"ard_se": 1, "pp": 4}
 
 Array = NDArray[np.float64]
 
@@ -89,7 +95,7 @@ def quip_potential(model: PotentialModel, amplitudes: dict[str, float]) -> QuipP
         else:
             blocks += _blocks(term, weights, amplitudes)
     energies = tuple((z, float(model.composition.energies.get(z, 0.0))) for z in model.elements)
-    soap_terms = [term for term in model.terms if isinstance(term, QuipSoapTerm)]
+    soap_terms = [term for term in model.terms if isinstance(term, QuipSoapTerm | QuipSoapVariant)]
     return QuipPotential(
         LABEL,
         quip_version(soap_terms),
@@ -111,6 +117,9 @@ def _blocks(term: PredictingTerm, weights: Array, amplitudes: dict[str, float]) 
         return native_soap_blocks(term, weights, amplitudes)
     if isinstance(term, QuipSoapTerm):
         return [quip_soap_block(term, weights)]
+    if isinstance(term, QuipSoapVariant):
+        string, points = quip_variant_block(term)
+        return [_kernel_block(term.name, string, term.kernel, points, weights, np.ones(len(weights)))]
     if isinstance(term, PairTerm):
         return _native_pair_blocks(term, weights, amplitudes)
     if isinstance(term, QuipPairTerm):
@@ -167,17 +176,25 @@ def _scalar_block(
     words.append(
         f"covariance_type={kernel.form} delta={write_number(kernel.delta)} f0={write_number(kernel.f0)}"
     )
+    string = ParameterString.parse(" ".join([*words, "add_species=F"]))
+    return _kernel_block(name, string, kernel, points, weights, cutoffs)
+
+
+def _kernel_block(
+    name: str, string: ParameterString, kernel: ScalarKernel, points: Array, weights: Array, cutoffs: Array
+) -> QuipCoordinates:
+    """Return a block whose kernel is that of Castile's terms; the weights hold the cutoffs."""
     return QuipCoordinates(
         name,
-        ParameterString.parse(" ".join([*words, "add_species=F"])),
-        _COVARIANCE_TYPES[kernel.form],
+        string,
+        COVARIANCE_TYPES[kernel.form],
         kernel.delta,
         kernel.f0,
-        0.0,
+        kernel.zeta,
         np.array(kernel.theta),
         (tuple(range(len(kernel.theta))),),
         points,
-        weights / cutoffs,
+        np.divide(weights, cutoffs, out=np.zeros_like(weights), where=cutoffs != 0.0),
         cutoffs,
     )
 

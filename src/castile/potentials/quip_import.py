@@ -11,24 +11,23 @@ from castile.descriptors.cutoffs import CosineCutoff
 from castile.errors import InputError
 from castile.formats.quip_xml import QuipCoordinates, QuipPotential, read_quip_xml
 from castile.potentials.composition import Composition
-from castile.potentials.covariance import ScalarKernel
 from castile.potentials.gap import GAP, loaded_gap
 from castile.potentials.glue_core import GlueCore
 from castile.potentials.imported import ImportedModel, Origin, reference_structure
 from castile.potentials.model import PotentialModel
+from castile.potentials.quip_kernels import quip_kernel
 from castile.potentials.quip_keys import CLUSTER_KEYS, PAIR_KEYS, TRIPLET_KEYS, refuse_unknown
 from castile.potentials.quip_pair_term import QuipPairTerm
 from castile.potentials.quip_soap_import import soap_term
 from castile.potentials.quip_soap_term import QuipSoapTerm
+from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.quip_triplet_term import QuipTripletTerm
 
 ANY = 0
 _HEAVIEST = 118
 _SUPPORTED = ("soap", "distance_2b", "distance_nb", "angle_3b")
-_KERNELS = {1: "ard_se", 4: "pp"}
-_KERNEL_NAMES = {2: "dot_product", 3: "bond_real_space"}
 
-QuipTerm = QuipSoapTerm | QuipPairTerm | QuipTripletTerm
+QuipTerm = QuipSoapTerm | QuipSoapVariant | QuipPairTerm | QuipTripletTerm
 
 
 def import_gap(path: str | Path, elements: Collection[str] | None = None) -> GAP:
@@ -81,10 +80,8 @@ def _term(block: QuipCoordinates, version: int) -> tuple[QuipTerm, NDArray[np.fl
             f"descriptor {name!r} is not supported; Castile imports soap, distance_2b, distance_Nb of "
             "order 2 and angle_3b"
         )
-    if block.covariance_type == 3:
-        raise InputError("covariance_type bond_real_space is not supported")
     if kinds[0] == "soap":
-        return soap_term(block, version), block.alpha * block.sparse_cutoff * block.delta**2
+        return soap_term(block, version)
     if kinds[0] == "angle_3b":
         return _triplet_term(block), block.alpha * block.sparse_cutoff
     return _pair_term(block, kinds[0]), block.alpha * block.sparse_cutoff
@@ -115,7 +112,7 @@ def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
         exponents,
         string.whole("tail_exponent", 0),
         string.real("tail_range", 1.0),
-        _kernel(block, len(exponents)),
+        quip_kernel(block, len(exponents)),
         block.sparse_points,
         block.sparse_cutoff,
     )
@@ -129,7 +126,7 @@ def _triplet_term(block: QuipCoordinates) -> QuipTripletTerm:
         string.whole("Z_center", ANY, "Z"),
         (string.whole("Z1", ANY), string.whole("Z2", ANY)),
         _envelope(block),
-        _kernel(block, 3),
+        quip_kernel(block, 3),
         block.sparse_points,
         block.sparse_cutoff,
     )
@@ -139,23 +136,6 @@ def _envelope(block: QuipCoordinates) -> CosineCutoff:
     return CosineCutoff(
         block.descriptor.real("cutoff"), block.descriptor.real("cutoff_transition_width", 0.5)
     )
-
-
-def _kernel(block: QuipCoordinates, n_features: int) -> ScalarKernel:
-    if block.covariance_type not in _KERNELS:
-        name = _KERNEL_NAMES.get(block.covariance_type, f"number {block.covariance_type}")
-        raise InputError(
-            f"covariance_type {name} is not supported for distances and angles, only ard_se and PP"
-        )
-    if block.sparse_points.shape[1] != n_features or len(block.theta) != n_features:
-        raise InputError(
-            f"{block.sparse_points.shape[1]} dimensions and {len(block.theta)} theta; the descriptor has "
-            f"{n_features}"
-        )
-    identity = tuple(range(n_features))
-    if any(permutation != identity for permutation in block.permutations):
-        raise InputError("permutations other than the identity are not supported")
-    return ScalarKernel(_KERNELS[block.covariance_type], block.delta, block.f0, tuple(block.theta.tolist()))
 
 
 def _named_elements(potential: QuipPotential, terms: Iterable[QuipTerm]) -> set[int]:
@@ -169,7 +149,7 @@ def _named_elements(potential: QuipPotential, terms: Iterable[QuipTerm]) -> set[
 
 def _numbers(term: QuipTerm) -> set[int]:
     """Return the atomic numbers that a term names, 0 for any."""
-    if isinstance(term, QuipSoapTerm):
+    if isinstance(term, QuipSoapTerm | QuipSoapVariant):
         return {*term.species, *term.centers}
     if isinstance(term, QuipPairTerm):
         return set(term.numbers)

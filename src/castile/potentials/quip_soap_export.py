@@ -7,19 +7,26 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from castile.descriptors.cutoffs import CosineCutoff
+from castile.descriptors.quip_radial_bases import QuipOrbitals, QuipPolynomials
 from castile.descriptors.radial_bases import ContractedBasis, EquispacedGaussians, RadialBasis
 from castile.descriptors.radial_scaling import NoScaling, PowerScaling, RadialScaling, Willatt2018
 from castile.descriptors.soap_engine import SoapEngine
 from castile.errors import InputError
 from castile.formats.quip_strings import ParameterString, write_list, write_number
 from castile.formats.quip_xml import QuipCoordinates
+from castile.potentials.quip_soap_engine import WITHOUT_ROOT_BEFORE
 from castile.potentials.quip_soap_features import to_quip
-from castile.potentials.quip_soap_import import WITHOUT_ROOT_BEFORE
 from castile.potentials.quip_soap_term import ANY, QuipSoapTerm
+from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.soap_term import SoapTerm
 
 CURRENT_VERSION = 1686220958
 """``gap_version`` of files without the old conventions."""
+_RADIAL_BASES: dict[type[RadialBasis], str] = {
+    EquispacedGaussians: "EQUISPACED_GAUSS",
+    QuipPolynomials: "POLY",
+    QuipOrbitals: "GTO",
+}
 _REMEDY = 'fit with radial_basis="equispaced", cutoff_function="cosine" and one channel per element'
 
 Array = NDArray[np.float64]
@@ -68,7 +75,7 @@ def quip_soap_block(term: QuipSoapTerm, weights: Array) -> QuipCoordinates:
     """
     engine, basis = term.engine, _primitive(term.engine.basis)
     _refuse(term.name, engine, basis)
-    assert isinstance(basis, EquispacedGaussians)
+    assert isinstance(basis, EquispacedGaussians | QuipPolynomials | QuipOrbitals)
     central_weight, everywhere = _central(term)
     n_species, n_centers = len(term.species), len(term.centers)
     words = [
@@ -83,6 +90,7 @@ def quip_soap_block(term: QuipSoapTerm, weights: Array) -> QuipCoordinates:
         f"n_species={n_species} species_Z={_numbers(term.species)} n_Z={n_centers} "
         f"Z={_numbers(term.centers)}",
         *_scaling(engine.scaling),
+        *_radial_basis(basis),
     ]
     return QuipCoordinates(
         term.name,
@@ -99,7 +107,15 @@ def quip_soap_block(term: QuipSoapTerm, weights: Array) -> QuipCoordinates:
     )
 
 
-def quip_version(terms: list[QuipSoapTerm]) -> int:
+def quip_variant_block(term: QuipSoapVariant) -> tuple[ParameterString, Array]:
+    """Return descriptor string and sparse points of a variant: those of the file that it came from."""
+    text = term.descriptor
+    if not ParameterString.parse(text).has("add_species"):
+        text += " add_species=F"
+    return ParameterString.parse(text), term.points
+
+
+def quip_version(terms: list[QuipSoapTerm | QuipSoapVariant]) -> int:
     """Return the ``gap_version`` that gives these terms their conventions.
 
     Raises
@@ -127,7 +143,7 @@ def _primitive(basis: RadialBasis) -> RadialBasis:
 
 def _refuse(name: str, engine: SoapEngine, basis: RadialBasis) -> None:
     reasons = []
-    if not isinstance(basis, EquispacedGaussians):
+    if type(basis) not in _RADIAL_BASES:
         reasons.append(f"the radial basis {basis.name}")
     if not isinstance(engine.cutoff, CosineCutoff):
         reasons.append(f"the cutoff function {engine.cutoff.name}")
@@ -168,6 +184,11 @@ def _scaling(scaling: RadialScaling) -> list[str]:
         f"cutoff_dexp={int(scaling.exponent)} cutoff_scale={write_number(scaling.scale)} "
         f"cutoff_rate={write_number(rate)}"
     ]
+
+
+def _radial_basis(basis: RadialBasis) -> list[str]:
+    name = _RADIAL_BASES[type(basis)]
+    return [] if name == "EQUISPACED_GAUSS" else [f"radial_basis={name}"]
 
 
 def _flag(value: bool) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.descriptors.soap_engine import CHUNK, SoapEngine
+from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.potentials.energy_functions import EnergyFunction, energy_function
 from castile.potentials.environment import Environment, Response
 from castile.potentials.soap_response import Piece, add_soap_response
@@ -109,9 +109,8 @@ class QuipSoapTerm:
             views[tuple(present)] = replace(self, engine=engine, species=species, sparse_points=points)
         return views[tuple(present)]
 
-    def _add_response(
-        self, environment: Environment, weights: Array, response: Response, threads: int
-    ) -> None:
+    def sorted_centers(self, environment: Environment, threads: int = 1) -> tuple[SortedPairs, int] | None:
+        """Return the pairs sorted by centre and the first centre that counts, or None if there is none."""
         order = environment.pairs.order
         classes = self._class_of[environment.numbers[order]]
         if classes.min() < classes.max():
@@ -119,13 +118,21 @@ class QuipSoapTerm:
             order, classes = order[ascending], classes[ascending]
         n_skipped = int(np.count_nonzero(classes < 0))
         if n_skipped == len(order):
-            return
+            return None
         channels = self._channel_of[environment.numbers]
-        ordered = self.engine.sort(environment.pairs, channels, classes, order, threads)
+        return self.engine.sort(environment.pairs, channels, classes, order, threads), n_skipped
+
+    def _add_response(
+        self, environment: Environment, weights: Array, response: Response, threads: int
+    ) -> None:
+        found = self.sorted_centers(environment, threads)
+        if found is None:
+            return
+        ordered, begin = found
         energy = self._energy(weights)
         pieces = [
-            Piece(begin, min(begin + CHUNK, len(order)), energy)
-            for begin in range(n_skipped, len(order), CHUNK)
+            Piece(k, min(k + CHUNK, ordered.n_centers), energy)
+            for k in range(begin, ordered.n_centers, CHUNK)
         ]
         add_soap_response(self.engine, ordered, pieces, response, threads)
 

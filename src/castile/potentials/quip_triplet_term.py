@@ -10,8 +10,9 @@ from castile.descriptors.cutoffs import CosineCutoff
 from castile.execution.threads import map_chunks
 from castile.numerics.pair_sorting import add_pair_gradients, sort_pairs
 from castile.numerics.triplets import triplet_response
-from castile.potentials.covariance import SQUARED_EXPONENTIAL, ScalarKernel
+from castile.potentials.covariance import DOT_PRODUCT, ScalarKernel
 from castile.potentials.environment import Environment, Response
+from castile.potentials.quip_kernels import COVARIANCE_TYPES
 from castile.potentials.stored_term import StoredTerm
 
 ANY = 0
@@ -90,11 +91,11 @@ class QuipTripletTerm:
         distances = np.sqrt(np.einsum("pa,pa->p", vectors, vectors))
         cut, slope = self.envelope.values(distances), self.envelope.derivatives(distances)
         centers = pairs.order[(numbers[pairs.order] == self.center) | (self.center == ANY)]
-        theta = np.array(self.kernel.theta)
+        theta = np.array(self.kernel.theta or (1.0, 1.0, 1.0))
         scaled_points = np.ascontiguousarray((self.points / theta).T)
         amplitudes = self.kernel.delta**2 * weights
         constant = self.kernel.f0**2 * float(weights.sum())
-        exponential, power = self.kernel.form == SQUARED_EXPONENTIAL, self.kernel.power
+        form, power = COVARIANCE_TYPES[self.kernel.form], _power(self.kernel)
         roles = roles[neighbor]
 
         def work(begin: int) -> tuple[NDArray[np.int64], Array, Array]:
@@ -113,7 +114,7 @@ class QuipTripletTerm:
                 scaled_points,
                 amplitudes,
                 constant,
-                exponential,
+                form,
                 power,
                 energies,
                 gradient,
@@ -158,3 +159,10 @@ class QuipTripletTerm:
             stored.arrays["points"],
             stored.arrays["sparse_cutoffs"],
         )
+
+
+def _power(kernel: ScalarKernel) -> float:
+    """Return the exponent of the form of a kernel; a whole one as an integer, whose powers are cheap."""
+    if kernel.form != DOT_PRODUCT:
+        return kernel.power
+    return int(kernel.zeta) if kernel.zeta == int(kernel.zeta) else kernel.zeta

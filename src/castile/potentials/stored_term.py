@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.cutoffs import CUTOFF_FUNCTIONS, CutoffFunction
+from castile.descriptors.quip_radial_bases import QUIP_BASES
 from castile.descriptors.radial_bases import RADIAL_BASES, ContractedBasis, RadialBasis
 from castile.descriptors.radial_scaling import RADIAL_SCALINGS, RadialScaling
 from castile.descriptors.soap_engine import SoapEngine
@@ -96,7 +97,7 @@ def store_engine(engine: SoapEngine) -> StoredTerm:
 def restore_engine(stored: StoredTerm) -> SoapEngine:
     """Return the engine that :func:`store_engine` described."""
     header = stored.header
-    basis: RadialBasis = _from_name(RADIAL_BASES, header["basis"])
+    basis: RadialBasis = _from_name((*RADIAL_BASES, *QUIP_BASES), header["basis"])
     if "contraction" in stored.arrays:
         basis = ContractedBasis(basis, stored.arrays["contraction"])
     scaling: RadialScaling = _from_name(RADIAL_SCALINGS, header["scaling"])
