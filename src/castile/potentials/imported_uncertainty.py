@@ -105,8 +105,8 @@ class ImportedUncertainty:
     def _open(self, atoms: Atoms, name: str, with_forces: bool) -> OpenVariance:
         if not self.terms:
             raise InputError(
-                "the imported potential has no SOAP term with a dot-product kernel of whole spectra of atoms, "
-                "whose sparse points tell what is known"
+                "the imported potential has no SOAP term with a dot-product kernel of whole spectra of "
+                "atoms, whose sparse points tell what is known"
             )
         environment = _environment(atoms, self.model.cutoff, name)
         total = OpenVariance.zeros(len(atoms))
