@@ -106,12 +106,12 @@ def test_sparse_points_inside_the_xml(points: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("4.0 5.0 .6E+001", "4.0 5.0", "sparse point 2 does not have 3 numbers"),
-        ("4.0 5.0 .6E+001", "4.0 5.0 nan", "sparse point 2 does not have 3 numbers"),
-        ('i="2"', 'i="3"', "announces 2 sparse points"),
+        ("4.0 5.0 .6E+001", "4.0 5.0", "sparse point 2 does not have 3 finite numbers"),
+        ("4.0 5.0 .6E+001", "4.0 5.0 nan", "sparse point 2 does not have 3 finite numbers"),
+        ('i="2"', 'i="3"', "announces the sparse points 1 to 2"),
         ('alpha="2.0"', 'alpha="two"', "alpha='two' in sparseX is not a number"),
         ('alpha="2.0"', 'alpha="inf"', "not finite"),
-        ('signal_mean="0.0"', "", "signal_mean=None"),
+        ('signal_mean="0.0"', "", "gpCoordinates has no signal_mean"),
         ("gpSparse", "gpSpars", "holds no gpSparse"),
         ("<Potential", "<Potentiel", "no Potential element"),
         ("IP GAP", "IP GAP calc_force", "calc_force"),

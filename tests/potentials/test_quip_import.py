@@ -260,10 +260,17 @@ def test_threads_do_not_change_the_result(trained_gap: Trained) -> None:
         ('init_args="IP GAP', 'init_args="IP LJ', "is no GAP"),
         ('init_args="IP GAP', 'init_args="E_scale=2.0 IP GAP', "E_scale"),
         ('fitted="T"', 'fitted="F"', "not fitted"),
-        ('sparseX_md5sum="', 'sparseX_md5sum="0', "MD5"),
         ('sparseX_filename="', 'sparseX_filename="no_', "cannot be read"),
         ('n_coordinate="', 'n_coordinate="1', "announces"),
         ("</gpSparse>", "", "not a readable XML"),
+        ("<gpSparse ", "<radial_params/><gpSparse ", "radial_params in GAP_params is not supported"),
+        ('sparsified="T"', 'sparsified="T" gadget="1"', "gadget in GAP_params"),
+        ('do_core="F"', 'do_core="F" do_pca="T"', "do_pca"),
+        ('n_sparseX="12"', 'n_sparseX="many"', "n_sparseX='many' in gpCoordinates is not a number"),
+        ('i="2" alpha', 'i="1" alpha', "one of them twice"),
+        ('gap_version="', 'gap_version="x', "gap_version='x"),
+        (" Z=29", " Z=290", "Z has 290, which is no atomic number"),
+        ('<e0 Z="29"', '<e0 Z="Cu"', "Z='Cu' in e0"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
@@ -329,6 +336,15 @@ def test_bad_glue_is_refused(old: str, new: str, message: str, trained_gap: Trai
         castile.import_gap(changed)
 
 
+def test_another_checksum_is_refused(trained_gap: Trained, tmp_path: Path) -> None:
+    def checksum(value: str) -> Callable[[str], str]:
+        return lambda text: re.sub(r'sparseX_md5sum="[^"]*"', f'sparseX_md5sum="{value}"', text)
+
+    with pytest.raises(InputError, match="MD5"):
+        castile.import_gap(copied(trained_gap(BOTH), tmp_path, checksum("0" * 32)))
+    castile.import_gap(copied(trained_gap(BOTH), tmp_path, checksum("md5sum: not found")))
+
+
 def test_damaged_sparse_points_are_refused(trained_gap: Trained, tmp_path: Path) -> None:
     changed = copied(trained_gap(BOTH), tmp_path, lambda text: re.sub(r' sparseX_md5sum="[^"]*"', "", text))
     points = sorted(tmp_path.glob("*.sparseX.*"))[0]
@@ -343,3 +359,12 @@ def test_damaged_sparse_points_are_refused(trained_gap: Trained, tmp_path: Path)
     points.write_text("many " + original)
     with pytest.raises(InputError, match="not a number"):
         castile.import_gap(changed)
+    words = original.split()
+    points.write_text("\n".join([*words[:3], "NaN", *words[4:]]))
+    with pytest.raises(InputError, match=rf"number 4 in .*{points.name} is nan .*copy the original again"):
+        castile.import_gap(changed)
+
+
+def test_a_folder_is_no_xml_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        castile.import_gap(tmp_path)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from castile.errors import InputError
 
 _TOKEN = re.compile(r"""([^\s={}"']+)\s*(?:=\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|"[^"]*"|'[^']*'|[^\s]+))?""")
+HEAVIEST = 118
+"""Largest atomic number."""
 _TRUE, _FALSE = {"t", "true", ".true."}, {"f", "false", ".false."}
 
 
@@ -73,8 +75,25 @@ class ParameterString:
 
     def integers(self, name: str, default: tuple[int, ...], count: int | None = None) -> tuple[int, ...]:
         """Return a list of integers; ``count`` is the announced length."""
-        numbers = tuple(int(value) for value in self.reals(name, tuple(float(x) for x in default), count))
+        numbers = self.reals(name, tuple(float(x) for x in default), count)
+        if any(value != int(value) for value in numbers):
+            raise InputError(f"{name} must be integers in the QUIP string '{self.text}'")
+        return tuple(int(value) for value in numbers)
+
+    def elements(self, name: str, default: tuple[int, ...], count: int | None = None) -> tuple[int, ...]:
+        """Return a list of atomic numbers, in which 0 stands for any element."""
+        numbers = self.integers(name, default, count)
+        wrong = [number for number in numbers if not 0 <= number <= HEAVIEST]
+        if wrong:
+            raise InputError(f"{name} has {wrong[0]}, which is no atomic number, in '{self.text}'")
         return numbers
+
+    def element(self, name: str, *aliases: str) -> int:
+        """Return an atomic number, 0 (any element) where the key is not there."""
+        number = self.whole(name, 0, *aliases)
+        if not 0 <= number <= HEAVIEST:
+            raise InputError(f"{name}={number} is no atomic number in the QUIP string '{self.text}'")
+        return number
 
     def reals(self, name: str, default: tuple[float, ...], count: int | None = None) -> tuple[float, ...]:
         """Return a list of numbers; ``count`` is the announced length."""

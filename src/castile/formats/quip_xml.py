@@ -113,6 +113,18 @@ class QuipPotential:
     glue: QuipGlue | None
 
 
+_TRUE = ("T", "TRUE")
+_GAP_CHILDREN = ("GAP_data", "gpSparse", "command_line", "XYZ_data", "config_file")
+_BLOCK_CHILDREN = ("theta", "descriptor", "permutation", "sparseX")
+_BLOCK_ATTRIBUTES = (
+    "label", "dimensions", "signal_variance", "signal_mean", "sparsified", "n_permutations",
+    "covariance_type", "zeta", "n_sparseX", "sparseX_filename", "sparseX_md5sum", "x_size_max",
+    "xPrime_size_max", "sparseX_size_max",
+)  # fmt: skip
+_AGAIN = "copy the original again, or run gap_fit again"
+_MD5_LENGTH = 32
+
+
 def read_quip_xml(path: str | Path) -> QuipPotential:
     """Return the content of a GAP's XML file and of the sparse-point files that it names.
 
@@ -124,8 +136,8 @@ def read_quip_xml(path: str | Path) -> QuipPotential:
     path = Path(path)
     try:
         root = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the XML file of gap_fit") from None
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: not a readable XML file ({error}); copy the original again") from None
     label, has_core = _read_init_args(path, root)
@@ -141,21 +153,43 @@ def read_quip_xml(path: str | Path) -> QuipPotential:
     data, sparse = gap.find("GAP_data"), gap.find("gpSparse")
     if sparse is None:
         raise InputError(f"{path}: GAP_params {label!r} holds no gpSparse; the file is incomplete")
-    if sparse.get("fitted", "T").upper() not in ("T", "TRUE"):
+    if sparse.get("fitted", "T").upper() not in _TRUE:
         raise InputError(f"{path}: the potential is marked as not fitted; run gap_fit to its end")
+    _refuse_foreign(path, gap, data, sparse)
     blocks = tuple(_read_coordinates(path, block) for block in sparse.findall("gpCoordinates"))
-    announced = int(sparse.get("n_coordinate", len(blocks)))
+    announced = _whole(path, sparse, "n_coordinate", len(blocks))
     if announced != len(blocks):
         raise InputError(f"{path}: gpSparse announces {announced} gpCoordinates but holds {len(blocks)}")
     glue = _read_glue(path, root) if has_core else None
     energies = (
         []
         if data is None
-        else [(int(e.get("Z", "0")), _number(path, e, "value")) for e in data.findall("e0")]
+        else [(_whole(path, e, "Z"), _number(path, e, "value")) for e in data.findall("e0")]
     )
     default = 0.0 if data is None or "e0" not in data.attrib else _number(path, data, "e0")
-    version = int(quip_float(gap.get("gap_version", "0")))
+    version = _whole(path, gap, "gap_version", 0)
     return QuipPotential(label, version, default, tuple(energies), blocks, glue)
+
+
+def _refuse_foreign(
+    path: Path, gap: ElementTree.Element, data: ElementTree.Element | None, sparse: ElementTree.Element
+) -> None:
+    """Check that nothing is there that would act and that is not read."""
+    found = [child.tag for child in gap if child.tag not in _GAP_CHILDREN]
+    found += [child.tag for child in sparse if child.tag != "gpCoordinates"]
+    if data is not None:
+        found += [child.tag for child in data if child.tag != "e0"]
+        found += [key for key in data.attrib if key not in ("do_core", "e0", "do_pca")]
+        if data.get("do_pca", "F").upper() in _TRUE:
+            found.append("do_pca")
+    for block in sparse.findall("gpCoordinates"):
+        found += [child.tag for child in block if child.tag not in _BLOCK_CHILDREN]
+        found += [key for key in block.attrib if key not in _BLOCK_ATTRIBUTES]
+    if found:
+        raise InputError(
+            f"{path}: {', '.join(sorted(set(found)))} in GAP_params is not supported; if QUIP ignores it "
+            "too, remove it from the XML file"
+        )
 
 
 def _read_init_args(path: Path, root: ElementTree.Element) -> tuple[str, bool]:
@@ -205,24 +239,25 @@ def _gap_label(path: Path, string: ParameterString) -> str:
 def _read_coordinates(path: Path, block: ElementTree.Element) -> QuipCoordinates:
     label = block.get("label", "")
     where = f"{path}: gpCoordinates {label}"
-    if block.get("sparsified", "T").upper() not in ("T", "TRUE"):
+    if block.get("sparsified", "T").upper() not in _TRUE:
         raise InputError(f"{where}: not sparsified; such a file holds no weights that can be used")
-    theta_text = (block.findtext("theta") or "").split()
-    theta = np.array([quip_float(word) for word in theta_text])
-    covariance = int(block.get("covariance_type", "0"))
+    theta = _numbers(where, "theta", block.findtext("theta"))
+    covariance = _whole(path, block, "covariance_type")
     zeta = _number(path, block, "zeta") if "zeta" in block.attrib else 0.0
     if covariance == 2 and "zeta" not in block.attrib:
         if len(theta) != 1:
             raise InputError(f"{where}: neither a zeta nor a single number in theta")
         zeta = float(theta[0])
-    dimensions, n_sparse = int(block.get("dimensions", "0")), int(block.get("n_sparseX", "0"))
-    entries = sorted(block.findall("sparseX"), key=lambda entry: int(entry.get("i", "0")))
-    if len(entries) != n_sparse or [int(entry.get("i", "0")) for entry in entries] != list(
-        range(1, n_sparse + 1)
-    ):
+    dimensions, n_sparse = _whole(path, block, "dimensions"), _whole(path, block, "n_sparseX")
+    numbered = sorted(
+        ((_whole(path, entry, "i"), entry) for entry in block.findall("sparseX")), key=lambda pair: pair[0]
+    )
+    if [index for index, _ in numbered] != list(range(1, n_sparse + 1)):
         raise InputError(
-            f"{where}: announces {n_sparse} sparse points but holds {len(entries)}; the file is incomplete"
+            f"{where}: announces the sparse points 1 to {n_sparse} but holds {len(numbered)}, or one of them "
+            f"twice; the file is incomplete: {_AGAIN}"
         )
+    entries = [entry for _, entry in numbered]
     filename = block.get("sparseX_filename")
     if filename:
         points = _read_sparse_file(
@@ -241,7 +276,7 @@ def _read_coordinates(path: Path, block: ElementTree.Element) -> QuipCoordinates
         zeta,
         theta,
         tuple(
-            tuple(int(word) - 1 for word in (entry.text or "").split())
+            tuple(int(number) - 1 for number in _numbers(where, "permutation", entry.text))
             for entry in block.findall("permutation")
         ),
         points,
@@ -259,7 +294,8 @@ def _read_sparse_file(where: str, path: Path, checksum: str | None, n_sparse: in
             "the XML file"
         ) from None
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if checksum and checksum.strip() != digest:
+    # QUIP writes something shorter where the machine has no md5sum, and does not check it
+    if checksum and len(checksum.strip()) == _MD5_LENGTH and checksum.strip() != digest:
         raise InputError(
             f"{where}: {path} has the MD5 sum {digest}, the XML file says {checksum}; it belongs to "
             "another model or is damaged"
@@ -267,11 +303,19 @@ def _read_sparse_file(where: str, path: Path, checksum: str | None, n_sparse: in
     try:
         values = _parse_numbers(content.decode())
     except ValueError as error:
-        raise InputError(f"{where}: {path} holds something that is not a number ({error})") from None
+        raise InputError(
+            f"{where}: {path} holds something that is not a number ({error}); {_AGAIN}"
+        ) from None
     if values.size != n_sparse * dimensions:
         raise InputError(
             f"{where}: {path} holds {values.size} numbers; {n_sparse} points of {dimensions} components "
-            f"need {n_sparse * dimensions}"
+            f"need {n_sparse * dimensions}: {_AGAIN}"
+        )
+    if not np.isfinite(values).all():
+        line = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(
+            f"{where}: number {line + 1} in {path} is {values[line]} (point {line // dimensions + 1}, "
+            f"component {line % dimensions + 1}); {_AGAIN}"
         )
     return values.reshape(n_sparse, dimensions)
 
@@ -291,17 +335,19 @@ def _read_inline(where: str, entry: ElementTree.Element, dimensions: int) -> Arr
     if slices:
         point = np.full(dimensions, np.nan)
         for piece in slices:
-            first, last = int(piece.get("start", "1")) - 1, int(piece.get("end", "0"))
-            numbers = [quip_float(word) for word in (piece.text or "").split()]
-            if len(numbers) != last - first or last > dimensions:
+            first, last = _whole(where, piece, "start") - 1, _whole(where, piece, "end")
+            numbers = _numbers(where, "sparseX_slice", piece.text)
+            if len(numbers) != last - first or first < 0 or last > dimensions:
                 raise InputError(
                     f"{where}: slice {first + 1}-{last} of sparse point {entry.get('i')} is incomplete"
                 )
             point[first:last] = numbers
     else:
-        point = np.array([quip_float(word) for word in (entry.text or "").split()])
+        point = _numbers(where, "sparseX", entry.text)
     if point.shape != (dimensions,) or not np.isfinite(point).all():
-        raise InputError(f"{where}: sparse point {entry.get('i')} does not have {dimensions} numbers")
+        raise InputError(
+            f"{where}: sparse point {entry.get('i')} does not have {dimensions} finite numbers; {_AGAIN}"
+        )
     return point
 
 
@@ -311,7 +357,7 @@ def _read_glue(path: Path, root: ElementTree.Element) -> QuipGlue:
         raise InputError(f"{path}: the potential adds a Glue core, but there are no Glue_params")
     types, number_of = [], {}
     for entry in glue.findall("per_type_data"):
-        number = int(entry.get("atomic_num", "0"))
+        number = _whole(path, entry, "atomic_num")
         number_of[entry.get("type")] = number
         density, embedding = entry.find("density"), entry.find("potential_density")
         foreign = [child.tag for child in entry if child.tag not in ("density", "potential_density")]
@@ -324,7 +370,7 @@ def _read_glue(path: Path, root: ElementTree.Element) -> QuipGlue:
             GlueType(
                 number,
                 _read_spline(path, density, "a", "rho", "density_y1", "density_yn"),
-                density.get("do_spline", "F").upper() in ("T", "TRUE"),
+                density.get("do_spline", "F").upper() in _TRUE,
                 _read_spline(path, embedding, "rho", "E", "y1", "yn"),
             )
         )
@@ -353,12 +399,32 @@ def _read_spline(
     return QuipSpline(tuple(p[0] for p in points), tuple(p[1] for p in points), slopes[0], slopes[1])
 
 
-def _number(path: Path, element: ElementTree.Element, name: str) -> float:
+def _number(where: Path | str, element: ElementTree.Element, name: str) -> float:
     text = element.get(name)
+    if text is None:
+        raise InputError(f"{where}: {element.tag} has no {name}; {_AGAIN}")
     try:
-        value = quip_float(text or "")
+        value = quip_float(text)
     except ValueError:
-        raise InputError(f"{path}: {name}={text!r} in {element.tag} is not a number") from None
+        raise InputError(f"{where}: {name}={text!r} in {element.tag} is not a number; {_AGAIN}") from None
     if not np.isfinite(value):
-        raise InputError(f"{path}: {name}={text!r} in {element.tag} is not finite")
+        raise InputError(f"{where}: {name}={text!r} in {element.tag} is not finite; {_AGAIN}")
     return value
+
+
+def _whole(where: Path | str, element: ElementTree.Element, name: str, default: int | None = None) -> int:
+    if default is not None and name not in element.attrib:
+        return default
+    value = _number(where, element, name)
+    if value != int(value):
+        raise InputError(f"{where}: {name}={element.get(name)!r} in {element.tag} must be an integer")
+    return int(value)
+
+
+def _numbers(where: str, name: str, text: str | None) -> Array:
+    try:
+        return np.array([quip_float(word) for word in (text or "").split()])
+    except ValueError as error:
+        raise InputError(
+            f"{where}: {name} holds something that is not a number ({error}); {_AGAIN}"
+        ) from None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.cutoffs import CosineCutoff
 from castile.errors import InputError
+from castile.formats.quip_strings import HEAVIEST
 from castile.formats.quip_xml import QuipCoordinates, QuipPotential, read_quip_xml
 from castile.potentials.composition import Composition
 from castile.potentials.gap import GAP, loaded_gap
@@ -24,7 +25,6 @@ from castile.potentials.quip_soap_variant import QuipSoapVariant
 from castile.potentials.quip_triplet_term import QuipTripletTerm
 
 ANY = 0
-_HEAVIEST = 118
 _SUPPORTED = ("soap", "distance_2b", "distance_nb", "angle_3b")
 
 QuipTerm = QuipSoapTerm | QuipSoapVariant | QuipPairTerm | QuipTripletTerm
@@ -97,11 +97,11 @@ def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
                 "compact_clusters=T"
             )
         refuse_unknown(string, CLUSTER_KEYS)
-        first, second = string.integers("Z", (), 2)
+        first, second = string.elements("Z", (), 2)
         exponents: tuple[float, ...] = (1.0,)
     else:
         refuse_unknown(string, PAIR_KEYS)
-        first, second = string.whole("Z1", ANY), string.whole("Z2", ANY)
+        first, second = string.element("Z1"), string.element("Z2")
         count = string.whole("n_exponents", 1)
         default = (1.0,) if count == 1 else tuple(-float(k + 1) for k in range(count))
         exponents = string.reals("exponents", default, count)
@@ -123,8 +123,8 @@ def _triplet_term(block: QuipCoordinates) -> QuipTripletTerm:
     refuse_unknown(string, TRIPLET_KEYS)
     return QuipTripletTerm(
         block.label,
-        string.whole("Z_center", ANY, "Z"),
-        (string.whole("Z1", ANY), string.whole("Z2", ANY)),
+        string.element("Z_center", "Z"),
+        (string.element("Z1"), string.element("Z2")),
         _envelope(block),
         quip_kernel(block, 3),
         block.sparse_points,
@@ -165,6 +165,6 @@ def _elements(
             raise InputError(f"elements = {list(chosen)} must be chemical symbols, at least one")
         return tuple(sorted({atomic_numbers[symbol] for symbol in chosen}))
     if any(ANY in _numbers(term) for term in terms):
-        return tuple(range(1, min(_HEAVIEST, len(chemical_symbols) - 1) + 1))
+        return tuple(range(1, min(HEAVIEST, len(chemical_symbols) - 1) + 1))
     named = _named_elements(potential, terms)
     return tuple(sorted(named))

@@ -95,8 +95,8 @@ def _basis(string: ParameterString, version: int, cutoff: float) -> RadialBasis:
 
 def _species(string: ParameterString) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return (density channels, centres)."""
-    species = string.integers("species_Z", (ANY,), string.whole("n_species", 1))
-    centers = string.integers("Z", (ANY,), string.whole("n_Z", 1))
+    species = string.elements("species_Z", (ANY,), string.whole("n_species", 1))
+    centers = string.elements("Z", (ANY,), string.whole("n_Z", 1))
     if len(set(species)) < len(species) or (ANY in species and len(species) > 1):
         raise InputError(f"species_Z={{{' '.join(map(str, species))}}} must name each element once, or be 0")
     if ANY in centers:
