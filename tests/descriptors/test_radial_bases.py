@@ -6,7 +6,7 @@ from scipy.integrate import simpson
 from scipy.special import ive, spherical_in
 
 from castile.descriptors.cutoffs import CUTOFF_FUNCTIONS, CutoffFunction
-from castile.descriptors.quip_radial_bases import QUIP_BASES, FittedBasis
+from castile.descriptors.quip_radial_bases import QUIP_BASES, FittedBasis, QuipOrbitals, QuipPolynomials
 from castile.descriptors.radial_bases import (
     GTO,
     RADIAL_BASES,
@@ -198,6 +198,8 @@ def test_willatt_scaling_starts_at_one_and_halves_where_it_says():
         lambda: GTO(4.5, 1, 4.0, 0.5),
         lambda: GTO(4, 3, 4.0, 0.0),
         lambda: GTO(40, 3, 4.0, 0.5),
+        lambda: QuipPolynomials(8, 3, 4.0, 0.5),
+        lambda: QuipOrbitals(16, 3, 4.0, 0.5),
         lambda: EquispacedGaussians(4, 3, np.inf, 0.5),
         lambda: EquispacedGaussians(4, 3, 4.0, 0.5, basis_error_exponent=0.0),
         lambda: ContractedBasis(GTO(4, 3, 4.0, 0.5), np.ones((3, 4, 2))),
