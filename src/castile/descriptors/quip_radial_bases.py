@@ -45,7 +45,7 @@ class FittedBasis(RadialBasis):
     Raises
     ------
     InputError
-        If so many functions were asked for that rounding makes the coefficients: 8 polynomials, 14 orbitals.
+        If so many functions were asked for that rounding makes the coefficients: 8 polynomials, 13 orbitals.
 
     Source: the ``soap`` descriptor of QUIP.
     """
