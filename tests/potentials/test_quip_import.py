@@ -321,6 +321,23 @@ def test_every_key_of_gap_fit_is_known(trained_gap: Trained, tmp_path: Path) -> 
     )
 
 
+def test_the_core_is_the_one_that_the_potential_names(trained_gap: Trained, tmp_path: Path) -> None:
+    def two_cores(text: str) -> str:
+        other = GLUE.replace("<Glue_params", '<Glue_params label="other"').replace('E="', 'E="9')
+        text = with_core(text).replace("{IP Glue}", "{IP Glue label=mine}")
+        return text.replace("<Glue_params", other + '<Glue_params label="mine"')
+
+    named = castile.import_gap(copied(trained_gap(BOTH), tmp_path, two_cores))
+    only = castile.import_gap(copied(trained_gap(BOTH), tmp_path, with_core))
+    crystal = structures()["crystal"]
+    assert named.predict(crystal).energy == only.predict(crystal).energy
+    missing = copied(
+        trained_gap(BOTH), tmp_path, lambda text: two_cores(text).replace("label=mine", "label=no")
+    )
+    with pytest.raises(InputError, match="no Glue_params with the label 'no'"):
+        castile.import_gap(missing)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

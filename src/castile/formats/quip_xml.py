@@ -140,7 +140,7 @@ def read_quip_xml(path: str | Path) -> QuipPotential:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the XML file of gap_fit") from None
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: not a readable XML file ({error}); copy the original again") from None
-    label, has_core = _read_init_args(path, root)
+    label, core = _read_init_args(path, root)
     candidates = [element for element in root.iter("GAP_params") if element.get("label", "") == label]
     if not candidates and label == "" and root.find(".//GAP_params") is not None:
         candidates = list(root.iter("GAP_params"))[:1]
@@ -160,7 +160,7 @@ def read_quip_xml(path: str | Path) -> QuipPotential:
     announced = _whole(path, sparse, "n_coordinate", len(blocks))
     if announced != len(blocks):
         raise InputError(f"{path}: gpSparse announces {announced} gpCoordinates but holds {len(blocks)}")
-    glue = _read_glue(path, root) if has_core else None
+    glue = None if core is None else _read_glue(path, root, core)
     energies = (
         []
         if data is None
@@ -192,8 +192,8 @@ def _refuse_foreign(
         )
 
 
-def _read_init_args(path: Path, root: ElementTree.Element) -> tuple[str, bool]:
-    """Return (label of the GAP, whether a Glue core is added)."""
+def _read_init_args(path: Path, root: ElementTree.Element) -> tuple[str, str | None]:
+    """Return the labels of the GAP and of the Glue core that is added; None where none is."""
     potential = root if root.tag == "Potential" else root.find(".//Potential")
     if potential is None:
         raise InputError(f"{path}: has no Potential element; this is not the XML file that gap_fit writes")
@@ -204,7 +204,7 @@ def _read_init_args(path: Path, root: ElementTree.Element) -> tuple[str, bool]:
             f"{path}: E_scale and r_scale in init_args '{text}' are not supported; remove the scaling"
         )
     if not whole.has("sum"):
-        return _gap_label(path, whole), False
+        return _gap_label(path, whole), None
     parts = [whole.values.get(f"init_args_pot{k}") for k in (1, 2)]
     if None in parts or whole.has("init_args_pot3"):
         raise InputError(
@@ -224,7 +224,7 @@ def _read_init_args(path: Path, root: ElementTree.Element) -> tuple[str, bool]:
         raise InputError(
             f"{path}: {', '.join(extra)} in the core's arguments '{cores[0].text}' is not supported"
         )
-    return _gap_label(path, gaps[0]), True
+    return _gap_label(path, gaps[0]), cores[0].text_of("label", "")
 
 
 def _gap_label(path: Path, string: ParameterString) -> str:
@@ -351,10 +351,12 @@ def _read_inline(where: str, entry: ElementTree.Element, dimensions: int) -> Arr
     return point
 
 
-def _read_glue(path: Path, root: ElementTree.Element) -> QuipGlue:
-    glue = root.find(".//Glue_params")
-    if glue is None:
-        raise InputError(f"{path}: the potential adds a Glue core, but there are no Glue_params")
+def _read_glue(path: Path, root: ElementTree.Element, label: str) -> QuipGlue:
+    candidates = [entry for entry in root.iter("Glue_params") if label in ("", entry.get("label", ""))]
+    if not candidates:
+        named = f" with the label {label!r}" if label else ""
+        raise InputError(f"{path}: the potential adds a Glue core, but there are no Glue_params{named}")
+    glue = candidates[0]
     types, number_of = [], {}
     for entry in glue.findall("per_type_data"):
         number = _whole(path, entry, "atomic_num")
