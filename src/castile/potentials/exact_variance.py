@@ -100,13 +100,22 @@ def exact_variances(
     return StructureVariances(energies, energy, forces, stress)
 
 
-def prior_of(terms: tuple[TermColumns, ...], environment: Environment) -> PriorVariances:
-    """Return the prior variances of a structure, summed up over the terms."""
+def prior_of(
+    terms: tuple[TermColumns, ...],
+    environment: Environment,
+    moved: NDArray[np.int64] | None = None,
+    with_virial: bool = True,
+) -> PriorVariances:
+    """Return the prior variances of a structure, summed up over the terms.
+
+    With ``moved`` the forces on these atoms only, and without the virial if so asked: the others are those of
+    pair terms alone.
+    """
     n_atoms = environment.n_atoms
     total = PriorVariances(np.zeros(n_atoms), 0.0, np.zeros(3 * n_atoms), np.zeros(6))
     for entry in terms:
         if isinstance(entry.term, SoapTerm):
-            total += prior_variances(entry.term, environment, entry.amplitudes)
+            total += prior_variances(entry.term, environment, entry.amplitudes, moved, with_virial)
         else:
             total += pair_prior_variances(entry.term, environment, entry.amplitudes)
     return total

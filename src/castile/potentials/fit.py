@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.memory import peak_memory
-from castile.execution.task_pool import TaskPool, Workers, open_task_pool
+from castile.execution.task_pool import SerialPool, TaskPool, Workers, open_task_pool
 from castile.potentials.calibration import RAW, Calibration
 from castile.potentials.channel_learning import learned_mixing
 from castile.potentials.composition import fit_composition
@@ -18,12 +18,15 @@ from castile.potentials.defaults import Explanation
 from castile.potentials.fit_report import FitReport
 from castile.potentials.hold_out_calibration import (
     MOST_STRUCTURES,
+    HoldOutPlan,
     hold_out_calibration,
+    plan_hold_out,
     updated_calibration,
 )
 from castile.potentials.learning import learn
 from castile.potentials.model import PotentialModel
 from castile.potentials.plan import FitPlan, plan_fit
+from castile.potentials.remembered_rows import RememberingBuilder
 from castile.potentials.row_pieces import accumulate_factors
 from castile.potentials.settings import FitSettings, SoapSettings
 from castile.potentials.soap_term import SoapTerm
@@ -112,6 +115,11 @@ def fit_potential(
         core = build_core(chosen.core, survey)
         terms = _build_terms(structures, chosen, survey, threads, stages)
         builder = RowBuilder(terms, composition, core, chosen)
+        held_out: HoldOutPlan | None = None
+        if chosen.calibrate and isinstance(pool, SerialPool):
+            with stages.stage("blocks of the calibration"):
+                held_out = plan_hold_out(builder, structures, threads)
+                builder = RememberingBuilder.of(builder, held_out.pick(structures).values())
         factors, reference = FactorSet(builder.n_columns), _Reference()
         with stages.stage("training rows", survey.n_structures) as advance:
             accumulate_factors(reference.watch(structures), builder, factors, pool, threads, advance)
@@ -126,7 +134,7 @@ def fit_potential(
         reference.structure,
     )
     outcome = replace(outcome, fingerprints=reference.fingerprints)
-    return _calibrated(outcome, builder, structures, threads, stages)
+    return _calibrated(outcome, builder, structures, threads, stages, plan=held_out)
 
 
 def _calibrated(
@@ -136,6 +144,7 @@ def _calibrated(
     threads: int | None,
     stages: Stages,
     is_update: bool = False,
+    plan: HoldOutPlan | None = None,
 ) -> FitOutcome:
     """Calibrate the deviations on training structures, or those of an update, that are left out in turn."""
     if not builder.settings.calibrate:
@@ -146,7 +155,9 @@ def _calibrated(
                 outcome.calibration, builder, outcome.posterior, structures, threads, advance
             )
         else:
-            calibration = hold_out_calibration(builder, outcome.posterior, structures, threads, advance)
+            calibration = hold_out_calibration(
+                builder, outcome.posterior, structures, threads, advance, plan=plan
+            )
     report = replace(outcome.report, timings=tuple(stages.timings), peak_memory=peak_memory())
     return replace(outcome, calibration=calibration, report=report)
 

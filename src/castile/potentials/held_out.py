@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpotrf
 
 from castile.potentials.calibration import VarianceParts
 from castile.potentials.environment import Environment
@@ -19,6 +21,12 @@ Array = NDArray[np.float64]
 
 LEAST_KEPT = 1e-8
 """Smallest eigenvalue of I - H: directions of the weights that only the block determines stay finite."""
+SAFE = 1e-5
+"""Squared pivots of I - H above this make its Cholesky factor good enough."""
+MOST_ATOMS = 10
+"""Atoms of a structure whose forces are compared with their deviations: forces in a structure are alike."""
+STRESS_EVERY = 3
+"""Of structures with more atoms than that, one in so many has its stress compared."""
 ENERGY, FORCES, STRESS = "energy", "forces", "stress"
 
 
@@ -32,6 +40,7 @@ class HeldOutLabels:
     errors : ndarray, shape (n,)
         Predicted minus label, in the unit of the label.
     parts : VarianceParts of (n,)
+        A prior variance of 0 says that the label is not to be compared with them.
     floor_scale : float
         Root of the number of atoms for energies, else 1.
     config_type : str
@@ -57,11 +66,15 @@ class HeldOutLabels:
 
 @dataclass(frozen=True)
 class _KnownLabels:
-    """Labels of one kind in one structure as the fit has them; names as in ``HeldOutLabels``."""
+    """Labels of one kind in one structure as the fit has them; names as in ``HeldOutLabels``.
+
+    ``compared`` (n,) are those that are held against their deviations.
+    """
 
     kind: str
     rows: LabelRows
     prior: Array
+    compared: NDArray[np.bool_]
     floor_scale: float
     config_type: str
     given: Array | None
@@ -81,8 +94,14 @@ class HeldOut:
     builder: RowBuilder
     posterior: Posterior
 
-    def __call__(self, block: Sequence[LabelledStructure]) -> list[HeldOutLabels]:
+    def __call__(
+        self, block: Sequence[LabelledStructure], numbers: Sequence[int] | None = None
+    ) -> list[HeldOutLabels]:
         r"""Return the held-out errors of a block of structures that are left out together.
+
+        All labels of the block are left out. With ``numbers`` of the structures, which are the seeds, only
+        some are compared in structures of more than ten atoms: the forces on ten random atoms, and the
+        stress if the number is a multiple of three.
 
         .. math::
 
@@ -96,39 +115,68 @@ class HeldOut:
         Sherman-Morrison-Woodbury formula.
         """
         entries = term_columns(self.builder.terms, self.posterior)
-        environments = (Environment.of(structure.atoms, self.builder.cutoff) for structure in block)
+        environments = [Environment.of(structure.atoms, self.builder.cutoff) for structure in block]
         reduced = ReducedPosterior(self.posterior, own_columns(self.builder.terms, environments))
-        known = [label for structure in block for label in self._labels(structure, entries)]
+        known = [
+            label
+            for k, (structure, environment) in enumerate(zip(block, environments, strict=True))
+            for label in self._labels(
+                structure, environment, entries, None if numbers is None else numbers[k]
+            )
+        ]
         rows = np.vstack([label.rows.rows for label in known])
         targets = np.concatenate([label.rows.targets for label in known])
         sigmas = np.concatenate(
             [label.rows.relative_sigmas * self._sigma(label.rows.kind) for label in known]
         )
         priors = np.concatenate([label.prior for label in known])
-        residual = np.maximum(priors - reduced.explained_prior_variance(rows), 0.0)
+        compared = np.concatenate([label.compared for label in known])
+        residual = np.zeros(len(rows))
+        explained = reduced.explained_prior_variance(rows[compared])
+        residual[compared] = np.maximum(priors[compared] - explained, 0.0)
         errors, variances = _leave_out(reduced, rows, targets, sigmas)
         found, start = [], 0
         for label in known:
-            part = slice(start, start + len(label.prior))
+            part = np.arange(start, start + len(label.prior))
+            start += len(part)
+            if label.kind == FORCES:
+                part = part[label.compared]
             parts = VarianceParts(variances[part], residual[part], priors[part])
             found.append(
                 HeldOutLabels(
                     label.kind, errors[part], parts, label.floor_scale, label.config_type, label.given
                 )
             )
-            start = part.stop
         return found
 
-    def _labels(self, structure: LabelledStructure, entries: tuple[TermColumns, ...]) -> list[_KnownLabels]:
+    def _labels(
+        self,
+        structure: LabelledStructure,
+        environment: Environment,
+        entries: tuple[TermColumns, ...],
+        number: int | None,
+    ) -> list[_KnownLabels]:
         """Labels of a structure with rows and prior variances."""
-        environment = Environment.of(structure.atoms, self.builder.cutoff)
-        prior = prior_of(entries, environment)
+        n_atoms = environment.n_atoms
+        kinds, atoms, with_stress = self._kinds(structure, environment), np.arange(n_atoms), True
+        if number is not None and n_atoms > MOST_ATOMS:
+            atoms = np.sort(np.random.default_rng(number).permutation(n_atoms)[:MOST_ATOMS])
+            with_stress = number % STRESS_EVERY == 0
+        prior = prior_of(entries, environment, atoms, with_stress and STRESS in kinds)
+        moved = np.zeros(n_atoms, dtype=bool)
+        moved[atoms] = True
         found = []
-        for kind, label in zip(self._kinds(structure, environment), self.builder(structure), strict=True):
+        for kind, label in zip(kinds, self.builder(structure), strict=True):
             variances = _prior_variances(kind, prior, structure, environment)
-            scale = environment.n_atoms**0.5 if kind == ENERGY else 1.0
+            compared = np.full(len(variances), kind != STRESS or with_stress)
+            if kind == FORCES:
+                compared = np.repeat(
+                    moved if structure.force_mask is None else moved[structure.force_mask], 3
+                )
+            variances = np.where(compared, variances, 0.0)
+            scale = n_atoms**0.5 if kind == ENERGY else 1.0
             given = np.asarray(structure.stress) if kind == STRESS else None
-            found.append(_KnownLabels(kind, label, variances, scale, structure.config_type, given))
+            found.append(_KnownLabels(kind, label, variances, compared, scale, structure.config_type, given))
         return found
 
     def _kinds(self, structure: LabelledStructure, environment: Environment) -> list[str]:
@@ -151,11 +199,17 @@ def _leave_out(reduced: ReducedPosterior, rows: Array, targets: Array, sigmas: A
     """Held-out errors and variances of labels."""
     whitened, mean = reduced.whitened_and_mean(rows)
     whitened /= sigmas
-    kept, axes = np.linalg.eigh(np.eye(len(rows)) - whitened.T @ whitened)
-    kept = np.maximum(kept, LEAST_KEPT)
-    misfits = axes.T @ ((mean - targets) / sigmas)
-    variances = np.einsum("ij,j->i", axes**2, np.maximum(1.0 / kept - 1.0, 0.0))
-    return sigmas * (axes @ (misfits / kept)), sigmas**2 * variances
+    kept = np.eye(len(rows)) - whitened.T @ whitened
+    misfits = (mean - targets) / sigmas
+    triangle, failed = dpotrf(kept, lower=1, clean=1)
+    if failed == 0 and np.min(np.diag(triangle)) ** 2 > SAFE:
+        half = solve_triangular(triangle, np.eye(len(rows)), lower=True, check_finite=False)
+        variances, errors = np.einsum("ij,ij->j", half, half), half.T @ (half @ misfits)
+    else:
+        values, axes = np.linalg.eigh(kept)
+        inverse = 1.0 / np.maximum(values, LEAST_KEPT)
+        variances, errors = axes**2 @ inverse, axes @ ((axes.T @ misfits) * inverse)
+    return sigmas * errors, sigmas**2 * np.maximum(variances - 1.0, 0.0)
 
 
 def _prior_variances(

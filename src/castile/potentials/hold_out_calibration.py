@@ -1,7 +1,7 @@
 """The calibration that comes with every fit: blocks of similar training structures left out in turn."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -28,6 +28,46 @@ FINGERPRINT_SIZE = 48
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class HoldOutPlan:
+    """Which structures of a training set are left out together.
+
+    Attributes
+    ----------
+    blocks : tuple of tuples of int
+        Numbers of structures.
+    n_structures : int
+        In the set.
+    """
+
+    blocks: tuple[tuple[int, ...], ...]
+    n_structures: int
+
+    @property
+    def wanted(self) -> list[int]:
+        """Structures of all blocks, ascending."""
+        return sorted({index for block in self.blocks for index in block})
+
+    def pick(self, structures: Iterable[LabelledStructure]) -> dict[int, LabelledStructure]:
+        """Return the structures of the blocks by their numbers."""
+        return dict(zip(self.wanted, _pick(structures, self.wanted), strict=True))
+
+
+def plan_hold_out(
+    builder: RowBuilder, structures: Iterable[LabelledStructure], threads: int | None
+) -> HoldOutPlan:
+    """Choose the blocks; there are none if there are fewer than five structures.
+
+    Up to 100 structures, chosen at random by the seed of the settings; those that are nearly the same (by the
+    mean of their SOAP vectors; at most three) leave together with each.
+    """
+    fingerprints = structure_fingerprints(builder, structures, threads)
+    if len(fingerprints) < LEAST_STRUCTURES:
+        return HoldOutPlan((), len(fingerprints))
+    blocks = choose_blocks(fingerprints, MOST_STRUCTURES, builder.settings.seed)
+    return HoldOutPlan(tuple(blocks), len(fingerprints))
+
+
 def hold_out_calibration(
     builder: RowBuilder,
     posterior: Posterior,
@@ -35,11 +75,9 @@ def hold_out_calibration(
     threads: int | None,
     advance: Callable[[], None] = lambda: None,
     before: Calibration | None = None,
+    plan: HoldOutPlan | None = None,
 ) -> Calibration:
     """Return the calibration from errors on training structures that are left out block by block.
-
-    Up to 100 structures, chosen at random by the seed of the settings; those that are nearly the same (by the
-    mean of their SOAP vectors; at most three) leave together with each.
 
     Parameters
     ----------
@@ -48,36 +86,35 @@ def hold_out_calibration(
     posterior : Posterior
         Of the fit to all structures.
     structures : iterable of LabelledStructure
-        Read twice.
+        Read once, and once more without a plan.
     threads : int or None
     advance : callable
         Called for each block.
     before : Calibration, optional
         That kinds without enough labels keep; by default they take the scale of another kind.
+    plan : HoldOutPlan, optional
+        By default that of :func:`plan_hold_out`.
     """
-    fingerprints = structure_fingerprints(builder, structures, threads)
-    n_structures = len(fingerprints)
-    if n_structures < LEAST_STRUCTURES:
+    plan = plan_hold_out(builder, structures, threads) if plan is None else plan
+    if not plan.blocks:
         return RAW
-    blocks = choose_blocks(fingerprints, MOST_STRUCTURES, builder.settings.seed)
-    wanted = sorted({index for block in blocks for index in block})
-    kept = dict(zip(wanted, _pick(structures, wanted), strict=True))
+    kept = plan.pick(structures)
     hold_out = HeldOut(builder, posterior)
 
     def one(block: tuple[int, ...]) -> list[HeldOutLabels]:
         """Held-out errors of a block."""
-        return hold_out([kept[index] for index in block])
+        return hold_out([kept[index] for index in block], block)
 
     labels: list[HeldOutLabels] = []
-    for found in map_chunks(one, blocks, threads):
+    for found in map_chunks(one, plan.blocks, threads):
         labels += found
         advance()
     source = (
-        f"calibrated on held-out errors of {len(wanted)} of {n_structures} training structures "
+        f"calibrated on held-out errors of {len(kept)} of {plan.n_structures} training structures "
         "(similar ones left out together)"
     )
     calibration = calibration_from(labels, posterior, source, before or RAW, borrow=before is None)
-    return replace(calibration, n_structures=len(wanted) if calibration.source == source else 0)
+    return replace(calibration, n_structures=len(kept) if calibration.source == source else 0)
 
 
 def updated_calibration(
@@ -244,4 +281,11 @@ def _pick(structures: Iterable[LabelledStructure], wanted: list[int]) -> list[La
     return chosen
 
 
-__all__ = ["calibration_from", "choose_blocks", "hold_out_calibration", "updated_calibration"]
+__all__ = [
+    "HoldOutPlan",
+    "calibration_from",
+    "choose_blocks",
+    "hold_out_calibration",
+    "plan_hold_out",
+    "updated_calibration",
+]

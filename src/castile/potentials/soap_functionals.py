@@ -3,7 +3,8 @@ sparse points, and prior covariances.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,13 @@ def atom_rows(term: SoapTerm, spectra: Spectra) -> Array:
     return rows
 
 
-def prior_variances(term: SoapTerm, environment: Environment, amplitudes: Array) -> PriorVariances:
+def prior_variances(
+    term: SoapTerm,
+    environment: Environment,
+    amplitudes: Array,
+    moved: NDArray[np.int64] | None = None,
+    with_virial: bool = True,
+) -> PriorVariances:
     r"""Return the prior variances of energies, forces and virial.
 
     .. math::
@@ -111,6 +118,10 @@ def prior_variances(term: SoapTerm, environment: Environment, amplitudes: Array)
     environment : Environment
     amplitudes : ndarray, shape (n_elements,)
         delta of each element, eV.
+    moved : ndarray of int64, optional
+        Atoms whose forces are wanted, all by default; those of the others are returned as 0.
+    with_virial : bool
+        Without it the virial's are returned as 0.
 
     Raises
     ------
@@ -120,7 +131,9 @@ def prior_variances(term: SoapTerm, environment: Environment, amplitudes: Array)
     present = tuple(e for e, z in enumerate(term.elements) if z in set(environment.numbers.tolist()))
     small, amplitudes = term.restricted(environment.numbers), amplitudes[list(present)]
     ordered = small.sorted_pairs(environment)
-    spectra, changes = _derivatives(small, ordered)
+    atoms = np.arange(environment.n_atoms) if moved is None else moved
+    pairs = _pairs_of(ordered, None if with_virial else atoms)
+    spectra, changes = _derivatives(small, ordered, pairs)
     energies = np.empty(environment.n_atoms)
     norms = np.einsum("if,if->i", spectra.features, spectra.features)
     energies[spectra.atoms] = amplitudes[spectra.elements] ** 2 * norms**term.zeta
@@ -128,31 +141,56 @@ def prior_variances(term: SoapTerm, environment: Environment, amplitudes: Array)
     return PriorVariances(
         energies,
         float(spectra.covariance(spectra, term.zeta, amplitudes).sum()),
-        _force_variances(term.zeta, ordered, spectra, changes, weights),
-        _virial_variances(term.zeta, ordered, spectra, changes, weights),
+        _force_variances(term.zeta, pairs, spectra, changes, weights, atoms),
+        _virial_variances(term.zeta, pairs, spectra, changes, weights) if with_virial else np.zeros(6),
     )
 
 
-def _derivatives(term: SoapTerm, ordered: SortedPairs) -> tuple[Spectra, Array]:
-    """Return the spectra and dp_i/dr_ij of all pairs, (n_pairs, 3, n_features), normalized like them."""
+def _pairs_of(ordered: SortedPairs, atoms: NDArray[np.int64] | None) -> SortedPairs:
+    """Return the pairs that begin or end at these atoms, in the same order; None: all pairs."""
+    if atoms is None:
+        return ordered
+    is_moved = np.zeros(ordered.n_centers, dtype=bool)
+    is_moved[atoms] = True
+    used = is_moved[ordered.center_atoms[ordered.center]] | is_moved[ordered.neighbor]
+    before = np.concatenate([[0], np.cumsum(used)])
+    return replace(
+        ordered,
+        vectors=ordered.vectors[used],
+        center=ordered.center[used],
+        neighbor=ordered.neighbor[used],
+        element=ordered.element[used],
+        first=before[ordered.first].astype(ordered.first.dtype),
+    )
+
+
+def _derivatives(term: SoapTerm, ordered: SortedPairs, pairs: SortedPairs) -> tuple[Spectra, Array]:
+    """Return the spectra of all centres and dp_i/dr_ij of ``pairs``, (n_pairs, 3, n_features), normalized
+    like them.
+    """
     pieces = [(begin, end) for begin, end, _ in element_chunks(ordered.center_elements, len(term.elements))]
-    features, changes = spectra_and_changes(term.engine, ordered, pieces)
+    features, changes = spectra_and_changes(term.engine, ordered, pieces, pairs)
     return Spectra(features, ordered.center_elements, ordered.center_atoms), changes
 
 
 def spectra_and_changes(
-    engine: SoapEngine, ordered: SortedPairs, pieces: Iterable[tuple[int, int]]
+    engine: SoapEngine,
+    ordered: SortedPairs,
+    pieces: Iterable[tuple[int, int]],
+    pairs: SortedPairs | None = None,
 ) -> tuple[Array, Array]:
     """Return spectra p_i (n_centers, n_features) and dp_i/dr_ij (n_pairs, 3, n_features) of sorted pairs.
 
-    Centres outside of ``pieces``, (begin, end) each, have zeros.
+    Centres outside of ``pieces``, (begin, end) each, have zeros. The derivatives are those of ``pairs``, some
+    of the sorted ones, by default all.
 
     Raises
     ------
     InputError
         If the structure is too large for this.
     """
-    n_pairs, size = len(ordered.center), engine.n_features
+    pairs = ordered if pairs is None else pairs
+    n_pairs, size = len(pairs.center), engine.n_features
     if n_pairs * 3 * size * 8 > MAX_BYTES:
         raise InputError(
             f"exact deviations of {ordered.n_centers} atoms need {n_pairs * 24 * size / 1e9:.1f} GB; "
@@ -163,10 +201,10 @@ def spectra_and_changes(
     for begin, end in pieces:
         chunk = engine.chunk(ordered, begin, end)
         features[begin:end] = chunk.features
-        first, last = engine.pair_range(ordered, begin, end)
-        block = engine.pair_derivatives(ordered, chunk, first, last).reshape(last - first, 3, size)
+        first, last = engine.pair_range(pairs, begin, end)
+        block = engine.pair_derivatives(pairs, chunk, first, last).reshape(last - first, 3, size)
         if engine.normalize:
-            local = ordered.center[first:last] - begin
+            local = pairs.center[first:last] - begin
             own = chunk.features[local]
             norms = np.where(chunk.norms > 0.0, chunk.norms, np.inf)[local]
             block = block - np.einsum("paf,pf->pa", block, own)[:, :, None] * own[:, None, :]
@@ -175,52 +213,68 @@ def spectra_and_changes(
     return features, changes
 
 
-def force_tangents(ordered: SortedPairs, changes: Array) -> Iterator[tuple[int, NDArray[np.int64], Array]]:
-    """Yield, for each centre as the atom that moves, the atom, the centres that it changes and how.
+def force_tangents(
+    ordered: SortedPairs, changes: Array, moved: NDArray[np.int64] | None = None
+) -> Iterator[tuple[int, NDArray[np.int64], Array]]:
+    """Yield, for each centre (or those of ``moved``) as the atom that moves, the atom, the centres that it
+    changes and how.
 
     Centres (n,) as rows of the spectra; changes (n, 3, n_features) of their spectra by its displacement.
     """
     n_centers = ordered.n_centers
-    own = -_sum_by_center(ordered, changes)
     rank = np.empty(n_centers, dtype=np.int64)
     rank[ordered.center_atoms] = np.arange(n_centers)
     by_neighbor = np.argsort(ordered.neighbor, kind="stable")
     bounds = np.searchsorted(ordered.neighbor[by_neighbor], np.arange(n_centers + 1))
-    for atom in range(n_centers):
-        pairs = by_neighbor[bounds[atom] : bounds[atom + 1]]
-        centers = np.append(ordered.center[pairs], rank[atom])
-        unique, inverse = np.unique(centers, return_inverse=True)
-        tangents = np.zeros((len(unique), 3, changes.shape[2]))
-        np.add.at(tangents, inverse, np.concatenate([changes[pairs], own[rank[atom]][None]]))
-        yield atom, unique, tangents
+    own = np.searchsorted(ordered.center, np.arange(n_centers + 1))
+    for atom in range(n_centers) if moved is None else moved.tolist():
+        pairs, k = by_neighbor[bounds[atom] : bounds[atom + 1]], rank[atom]
+        unique, begin = np.unique(ordered.center[pairs], return_index=True)
+        tangents = np.zeros((len(unique) + 1, 3, changes.shape[2]))
+        if len(pairs):
+            tangents[:-1] = np.add.reduceat(changes[pairs], begin, axis=0)
+        tangents[-1] = -changes[own[k] : own[k + 1]].sum(axis=0)
+        yield atom, *_with_own(unique, tangents, int(k))
+
+
+def _with_own(others: NDArray[np.int64], tangents: Array, own: int) -> tuple[NDArray[np.int64], Array]:
+    """Return centres and their tangents, the last of which is that of the centre ``own``, each centre once.
+
+    In small cells the moving atom is its own neighbour.
+    """
+    position = int(np.searchsorted(others, own))
+    if position < len(others) and others[position] == own:
+        tangents[position] += tangents[-1]
+        return others, tangents[:-1]
+    return np.append(others, own), tangents
 
 
 def virial_tangents(ordered: SortedPairs, changes: Array) -> Array:
     """Return the change of each spectrum by the six strains, (n_centers, 6, n_features)."""
-    tangents = np.zeros((ordered.n_centers, 6, changes.shape[2]))
+    n_pairs, size = len(ordered.center), changes.shape[2]
+    strains = np.zeros((6, n_pairs, 3))
     for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
-        part = ordered.vectors[:, a, None] * changes[:, b]
-        part = 0.5 * (part + ordered.vectors[:, b, None] * changes[:, a])
-        tangents[:, k] = _sum_by_center(ordered, part)
+        strains[k, :, b] += 0.5 * ordered.vectors[:, a]
+        strains[k, :, a] += 0.5 * ordered.vectors[:, b]
+    tangents = np.zeros((ordered.n_centers, 6, size))
+    bounds = np.searchsorted(ordered.center, np.arange(ordered.n_centers + 1)).tolist()
+    for center, (begin, end) in enumerate(pairwise(bounds)):
+        strain = strains[:, begin:end].reshape(6, 3 * (end - begin))
+        tangents[center] = strain @ changes[begin:end].reshape(3 * (end - begin), size)
     return tangents
 
 
-def _sum_by_center(ordered: SortedPairs, values: Array) -> Array:
-    """Return the sums of ``values`` (n_pairs, ...) over the pairs of each centre, (n_centers, ...)."""
-    sums = np.zeros((ordered.n_centers, *values.shape[1:]))
-    begin = np.searchsorted(ordered.center, np.arange(ordered.n_centers + 1))
-    occupied = begin[1:] > begin[:-1]
-    if occupied.any():
-        sums[occupied] = np.add.reduceat(values, begin[:-1][occupied], axis=0)
-    return sums
-
-
 def _force_variances(
-    zeta: float, ordered: SortedPairs, spectra: Spectra, changes: Array, weights: Array
+    zeta: float,
+    pairs: SortedPairs,
+    spectra: Spectra,
+    changes: Array,
+    weights: Array,
+    moved: NDArray[np.int64],
 ) -> Array:
-    """Variance of each force component, (3 n_atoms,)."""
-    variances = np.zeros((ordered.n_centers, 3))
-    for atom, centers, tangents in force_tangents(ordered, changes):
+    """Variance of each force component, (3 n_atoms,); 0 for atoms that are not moved."""
+    variances = np.zeros((pairs.n_centers, 3))
+    for atom, centers, tangents in force_tangents(pairs, changes, moved):
         variances[atom] = tangent_variances(
             zeta, spectra.features[centers], tangents, spectra.elements[centers], weights[centers]
         )
