@@ -52,3 +52,15 @@ def test_refusal_is_one_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["import-gap", str(tmp_path / "no.xml"), "-o", "x.castile"])
     assert result.exit_code == 1
     assert "has no Potential element" in result.output
+
+
+def test_what_is_read_is_not_overwritten(xml: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.castile"
+    run("import-gap", xml, "-o", model)
+    points = sorted(xml.parent.glob("gp.xml.sparseX.*"))[0]
+    for command, source, target in (("import-gap", xml, points), ("export-gap", model, model)):
+        before = target.read_bytes()
+        result = CliRunner().invoke(app, [command, str(source), "-o", str(target)])
+        assert result.exit_code == 1
+        assert "is also read" in " ".join(result.output.split())
+        assert target.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +30,12 @@ def import_gap(
 ) -> None:
     """Make a model file of a GAP that QUIP's gap_fit wrote."""
     from castile.cli.output import print_table, remark
+    from castile.formats.quip_xml import sparse_point_files
     from castile.potentials.quip_import import import_gap as read_xml
     from castile.report.imported_summary import term_table
 
     model = read_xml(xml, elements or None)
+    _refuse_as_output(output, sparse_point_files(xml))
     model.save(output)
     print_table(term_table(model.fitted_model))
     remark(f"Model: {output}")
@@ -50,8 +53,19 @@ def export_gap(
     from castile.potentials.gap import load
     from castile.potentials.quip_export import export_gap as write_xml
 
+    _refuse_as_output(output, [model])
     for path in write_xml(load(model), output):
         remark(f"Wrote {path}")
+
+
+def _refuse_as_output(output: Path, files: Iterable[Path]) -> None:
+    """Check that writing ``output`` does not destroy one of the files that are read."""
+    from castile.errors import InputError
+
+    if output.exists() and any(file.exists() and output.samefile(file) for file in files):
+        raise InputError(
+            f"--output {output}: is also read, and writing it would replace the data; name another file"
+        )
 
 
 def register(app: typer.Typer) -> None:

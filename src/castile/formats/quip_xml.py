@@ -171,6 +171,13 @@ def read_quip_xml(path: str | Path) -> QuipPotential:
     return QuipPotential(label, version, default, tuple(energies), blocks, glue)
 
 
+def sparse_point_files(path: str | Path) -> tuple[Path, ...]:
+    """Return the files of sparse points that a GAP's XML file names."""
+    path = Path(path)
+    blocks = ElementTree.parse(path).getroot().iter("gpCoordinates")
+    return tuple(path.parent / name for block in blocks if (name := block.get("sparseX_filename")))
+
+
 def _refuse_foreign(
     path: Path, gap: ElementTree.Element, data: ElementTree.Element | None, sparse: ElementTree.Element
 ) -> None:
