@@ -15,6 +15,7 @@ from benchmarks import fit_cost, pages
 from benchmarks.audits import audits as run_audits
 from benchmarks.barriers import barriers as run_barriers
 from benchmarks.barriers_screening import barriers_screening as run_barriers_screening
+from benchmarks.calibration_folds import calibration_folds
 from benchmarks.calibration_sets import calibration_sets
 from benchmarks.comparison import comparison as run_comparison
 from benchmarks.data import MissingData
@@ -60,7 +61,7 @@ COMMANDS = (
     "speed", "precision", "startup", "scaling", "stream", "fit-ratio", "fit-memory",
     "accuracy si-published", "accuracy si", "accuracy mo", "accuracy rmd17 ethanol",
     "accuracy rmd17 aspirin", "accuracy alloys", "nve", "calibration si", "calibration mo",
-    "calibration sets",
+    "calibration si --folds 5", "calibration mo --folds 5", "calibration sets",
     "uncertainty-cost", "selection", "split-scale", "map-scale", "audits", "barriers",
     "barriers-screening", "neb", "comparison", "screening", "screening-recall",
     *(f"learning {part}" for part in LEARNING_PARTS),
@@ -187,6 +188,9 @@ def calibration(
     quick: Quick = False,
     threads: Threads = None,
     model: Model = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Hold every structure out once, in so many folds.", min=2)
+    ] = None,
 ) -> None:
     """Standard deviations of a default fit against the errors on its test set, or of many fits."""
     if element == "sets":
@@ -194,6 +198,9 @@ def calibration(
         return
     if element not in calibration_runs.ELEMENTS:
         raise typer.BadParameter(f"{element!r}: give one of {', '.join(calibration_runs.ELEMENTS)}")
+    if folds is not None:
+        _finish(_named(calibration_folds(element, folds, quick, thread_count(threads))), json)
+        return
     path = None if model is None else str(model)
     _finish(_named(calibration_runs.calibration(element, quick, thread_count(threads), path)), json)
 
@@ -306,7 +313,8 @@ def run_all(results: Annotated[Path, typer.Option(help="Folder of the JSON files
     failed = []
     for command in COMMANDS:
         words = command.split()
-        path = results / f"{'-'.join(words)}.json"
+        name = "-".join(word.strip("-") for word in words if not word.isdigit())
+        path = results / f"{name}.json"
         print(f"==> {command}", flush=True)
         done = subprocess.run([sys.executable, "-m", "benchmarks", *words, "--json", str(path)], check=False)
         if done.returncode != 0:
