@@ -197,6 +197,29 @@ def test_table_is_as_exact_as_promised() -> None:
     np.testing.assert_allclose(slope, exact_slope, rtol=3e-9, atol=2e-7)
 
 
+def test_rounding_of_large_weights_does_not_enter_the_table() -> None:
+    rng = np.random.default_rng(1)
+    centers, weights = np.linspace(1.0, 4.0, 60), 2e6 * rng.normal(size=60)
+    weights -= weights.mean()
+
+    def cancelling(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shape = np.exp(-0.5 * (r[:, None] - centers) ** 2 / 0.25)
+        cut = np.where(r < 4.5, (1.0 - r / 4.5) ** 3, 0.0)
+        steep = np.where(r < 4.5, -3.0 / 4.5 * (1.0 - r / 4.5) ** 2, 0.0)
+        value, slope = shape @ weights, (shape * (centers - r[:, None]) / 0.25) @ weights
+        return 1e-6 * value * cut, 1e-6 * (slope * cut + value * steep)
+
+    def noisy(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, slope = cancelling(r)
+        return value + 5e-11 * rng.normal(size=r.shape), slope
+
+    knots = tabulated(noisy, [4.5])
+    assert len(knots.x) < 20_000
+    spline = ExtrapolatedSpline(np.array(knots.x), np.array(knots.y), knots.first_slope, knots.last_slope)
+    r = rng.uniform(0.3, 4.5, 2000)
+    np.testing.assert_allclose(spline(r)[1], cancelling(r)[1], rtol=3e-9, atol=3e-7)
+
+
 def test_blocks_carry_the_learned_amplitudes(native: Callable[[str], castile.GAP], tmp_path: Path) -> None:
     model = native("soap alone")
     castile.export_gap(model, tmp_path / "gp.xml")
