@@ -6,7 +6,7 @@ from ase import Atoms
 
 import castile
 from castile.numerics.kernel_powers import raise_dots, weigh_powers
-from castile.numerics.pair_sorting import add_pair_gradients, sort_pairs, spread_pair_gradients
+from castile.numerics.pair_sorting import add_pair_gradients, add_to_atoms, sort_pairs, sum_over_centers
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -54,9 +54,16 @@ def test_sums_over_pairs() -> None:
     np.add.at(expected, neighbor, -gradient)
     np.testing.assert_allclose(forces, expected, atol=1e-13)
     np.testing.assert_allclose(virial, vectors.T @ gradient, atol=1e-13)
+    center, n_species = np.sort(center), 2
+    first = np.repeat(np.searchsorted(center, np.arange(5)), n_species)[1:]  # all are of the last species
     on_centers, on_atoms, strain = np.zeros((4, 3)), np.zeros((4, 3)), np.zeros((3, 3))
-    spread_pair_gradients(center, neighbor, vectors, gradient, on_centers, on_atoms, strain)
-    np.testing.assert_allclose(-on_centers - on_atoms, expected, atol=1e-13)
+    sum_over_centers(first, n_species, vectors, gradient, on_centers, strain)
+    add_to_atoms(neighbor, gradient, on_atoms)
+    expected_centers, expected_atoms = np.zeros((4, 3)), np.zeros((4, 3))
+    np.add.at(expected_centers, center, -gradient)
+    np.add.at(expected_atoms, neighbor, gradient)
+    np.testing.assert_allclose(on_centers, expected_centers, atol=1e-13)
+    np.testing.assert_allclose(on_atoms, expected_atoms, atol=1e-13)
     np.testing.assert_allclose(strain, vectors.T @ gradient, atol=1e-13)
 
 

@@ -1,7 +1,6 @@
 """SOAP: smooth overlap of atomic positions, the power spectrum of the neighbour density of each centre."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,23 +14,20 @@ from castile.descriptors.base import (
     Gradient,
     SparseDerivatives,
     as_structures,
-    element_codes,
     settle_species,
 )
 from castile.descriptors.channels import mixing_matrix
 from castile.descriptors.cutoffs import CosineCutoff, CutoffFunction, SmoothCutoff
 from castile.descriptors.radial_bases import GTO, EquispacedGaussians, RadialBasis
 from castile.descriptors.radial_scaling import NoScaling, RadialScaling
+from castile.descriptors.soap_centers import Centers, find_centers, sorted_pairs
 from castile.descriptors.soap_derivatives import explicit_derivatives
 from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.scratch import Scratch
 from castile.execution.threads import share_chunks, thread_count
-from castile.numerics.pair_sorting import spread_pair_gradients
-from castile.structures.coincidence import refuse_coincident_atoms
-from castile.structures.neighbors import Pairs, neighbor_pairs
+from castile.numerics.pair_sorting import add_to_atoms, sum_over_centers
 
-Centers = ArrayLike | None
 _BASES: dict[str, type[RadialBasis]] = {"gto": GTO, "equispaced": EquispacedGaussians}
 _CUTOFFS: dict[str, type[CutoffFunction]] = {"cosine": CosineCutoff, "smooth": SmoothCutoff}
 
@@ -215,25 +211,24 @@ class SOAP(Descriptor):
         per_structure: Sequence[Any] = (
             [centers] if isinstance(structures, Atoms) else _per_structure(centers, len(listed))
         )
-        prepared = [
-            self._prepare(atoms, chosen, f"structure {index}")
+        named = [
+            (atoms, chosen, f"structure {index}")
             for index, (atoms, chosen) in enumerate(zip(listed, per_structure, strict=True))
         ]
         if self.average_ is not None:
-            rows = [self._averaged(prepare.ordered)[0] for prepare in prepared]
+            rows = [self._averaged(self._sorted_pairs(*given)[0])[0] for given in named]
             return np.concatenate(rows) if rows else np.empty((0, engine.n_features), dtype=self.dtype_)
-        offsets = np.cumsum([0] + [prepare.ordered.n_centers for prepare in prepared])
+        found = [find_centers(engine, atoms, self.species_, chosen, name) for atoms, chosen, name in named]
+        offsets = np.cumsum([0] + [len(of_structure) for of_structure in found])
         out = np.empty((offsets[-1], engine.n_features), dtype=self.dtype_)
         scratch = Scratch()
 
         def work(piece: tuple[int, int, int]) -> None:
             index, begin, end = piece
-            rows = out[offsets[index] + begin : offsets[index] + end]
-            engine.chunk(prepared[index].ordered, begin, end, scratch, rows)
+            density = engine.density(found[index].pairs(begin, end), 0, end - begin, scratch)
+            engine.power_spectrum(density, end - begin, out, offsets[index] + found[index].rows[begin:end])
 
-        pieces = [
-            (k, *span) for k, prepare in enumerate(prepared) for span in _spans(prepare.ordered.n_centers)
-        ]
+        pieces = [(k, *span) for k, of_structure in enumerate(found) for span in _spans(len(of_structure))]
         share_chunks(work, pieces, self.threads)
         return out
 
@@ -268,37 +263,45 @@ class SOAP(Descriptor):
             As for :meth:`transform`.
         """
         engine = self._fitted()
-        prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
-        ordered = prepared.ordered
-        weights = self._checked("cotangent", cotangent, (self._n_rows(ordered), engine.n_features))
-        averaged = self._averaged_cotangent(ordered, weights) if self.average_ == "inner" else None
+        atoms = as_structures(atoms)[0]
+        found = find_centers(engine, atoms, self.species_, centers, "structure 0")
+        n_centers = len(found)
+        n_rows = n_centers if self.average_ is None else 1
+        weights = self._checked("cotangent", cotangent, (n_rows, engine.n_features))
+        averaged = None
+        if self.average_ == "inner":
+            averaged = self._averaged_cotangent(self._sorted_pairs(atoms, centers, "structure 0")[0], weights)
         scratch = Scratch()
 
-        def work(span: tuple[int, int]) -> tuple[int, int, NDArray[np.floating]]:
+        def work(span: tuple[int, int]) -> tuple[NDArray[Any], ...]:
             begin, end = span
-            first, last = engine.pair_range(ordered, begin, end)
-            gradient = np.empty((last - first, 3), dtype=self.dtype_)
+            pairs = found.pairs(begin, end)
+            gradient = np.empty((len(pairs.center), 3), dtype=self.dtype_)
             if averaged is not None:
-                engine.density_vjp(ordered, begin, end, np.tile(averaged, end - begin), gradient)
+                engine.density_vjp(pairs, 0, end - begin, np.tile(averaged, end - begin), gradient)
             else:
-                shared = self.average_ is not None
                 share = (
-                    np.repeat(weights / ordered.n_centers, end - begin, 0) if shared else weights[begin:end]
+                    weights[found.rows[begin:end]]
+                    if self.average_ is None
+                    else np.repeat(weights / n_centers, end - begin, 0)
                 )
-                engine.vjp(ordered, engine.chunk(ordered, begin, end, scratch), share, gradient, scratch)
-            return first, last, gradient
+                engine.vjp(pairs, engine.chunk(pairs, 0, end - begin, scratch), share, gradient, scratch)
+            own, strain = np.zeros((end - begin, 3)), np.zeros((3, 3))
+            sum_over_centers(pairs.first, engine.n_elements, pairs.vectors, gradient, own, strain)
+            return pairs.neighbor, gradient, own, strain
 
         positions, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        on_centers = np.zeros((ordered.n_centers, 3))
-        for first, last, gradient in share_chunks(work, list(_spans(ordered.n_centers)), self.threads):
-            spread_pair_gradients(
-                ordered.center[first:last], ordered.neighbor[first:last], ordered.vectors[first:last],
-                gradient, on_centers, positions, strain,
-            )  # fmt: skip
-        if prepared.free:
-            return Gradient(positions, strain, on_centers)
-        np.add.at(positions, ordered.center_atoms, on_centers)
-        return Gradient(positions, strain)
+        on_centers = np.zeros((n_centers, 3))
+        spans = list(_spans(n_centers))
+        for (begin, end), (neighbor, gradient, own, part) in zip(
+            spans, share_chunks(work, spans, self.threads), strict=True
+        ):
+            add_to_atoms(neighbor, gradient, positions)
+            on_centers[found.rows[begin:end]] = own
+            strain += part
+            if not found.free:
+                np.add.at(positions, found.atoms[begin:end], own)
+        return Gradient(positions, strain, on_centers if found.free else None)
 
     def jvp(
         self,
@@ -323,9 +326,8 @@ class SOAP(Descriptor):
             Displacements of centres that are no atoms.
         """
         engine = self._fitted()
-        prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
-        ordered = prepared.ordered
-        tangent = self._pair_tangent(prepared, len(atoms), positions, strain, center_tangent)
+        ordered, free = self._sorted_pairs(as_structures(atoms)[0], centers, "structure 0")
+        tangent = self._pair_tangent(ordered, free, len(atoms), positions, strain, center_tangent)
         if self.average_ == "inner":
             features, density, norms = self._averaged(ordered)
             change = np.zeros_like(density)
@@ -350,38 +352,13 @@ class SOAP(Descriptor):
         Prefer :meth:`vjp` where only a gradient is needed: it costs hundreds of times less.
         """
         engine = self._fitted()
-        prepared = self._prepare(as_structures(atoms)[0], centers, "structure 0")
-        return explicit_derivatives(engine, prepared.ordered, prepared.free, self.average_)
+        ordered, free = self._sorted_pairs(as_structures(atoms)[0], centers, "structure 0")
+        return explicit_derivatives(engine, ordered, free, self.average_)
 
-    def _prepare(self, atoms: Atoms, centers: Centers, name: str) -> "_Prepared":
-        engine = self._fitted()
+    def _sorted_pairs(self, atoms: Atoms, centers: Centers, name: str) -> tuple[SortedPairs, bool]:
+        """Return all pairs of a structure, and whether its centres are points that move on their own."""
         threads = thread_count(self.threads)
-        codes = element_codes(atoms, self.species_, name)
-        if centers is None:
-            chosen: NDArray[Any] = np.arange(len(atoms))
-        else:
-            chosen = np.asarray(centers)
-        if chosen.ndim == 2 and chosen.shape[1] == 3 and np.issubdtype(chosen.dtype, np.number):
-            points = chosen.astype(np.float64)
-            pairs = _named_pairs(atoms, engine.cutoff.cutoff, name, threads, points)
-            ordered = engine.sort(pairs, codes, np.full(len(points), -1, dtype=np.int64), None, threads)
-            return _Prepared(ordered, free=True)
-        if chosen.ndim != 1 or not (chosen.size == 0 or np.issubdtype(chosen.dtype, np.integer)):
-            raise InputError(
-                f"{name}: centers has shape {chosen.shape} and type {chosen.dtype}; "
-                "give atom indices (n,) or positions (n, 3)"
-            )
-        if chosen.size and (chosen.min() < -len(atoms) or chosen.max() >= len(atoms)):
-            wrong = chosen.max() if chosen.max() >= len(atoms) else chosen.min()
-            raise InputError(f"{name}: centers names atom {wrong}, but there are {len(atoms)} atoms")
-        chosen = chosen.astype(np.int64) % len(atoms)
-        pairs = _named_pairs(atoms, engine.cutoff.cutoff, name, threads)
-        refuse_coincident_atoms(pairs, name)
-        ordered = engine.sort(pairs, codes, codes, np.arange(len(atoms)), threads)
-        return _Prepared(_subset(ordered, chosen, engine.n_elements), free=False)
-
-    def _n_rows(self, ordered: SortedPairs) -> int:
-        return ordered.n_centers if self.average_ is None else 1
+        return sorted_pairs(self._fitted(), atoms, self.species_, centers, name, threads)
 
     def _averaged(
         self, ordered: SortedPairs
@@ -415,23 +392,23 @@ class SOAP(Descriptor):
 
     def _pair_tangent(
         self,
-        prepared: "_Prepared",
+        ordered: SortedPairs,
+        free: bool,
         n_atoms: int,
         positions: ArrayLike | None,
         strain: ArrayLike | None,
         center_tangent: ArrayLike | None,
     ) -> NDArray[np.floating]:
-        ordered = prepared.ordered
         tangent = np.zeros((len(ordered.center), 3))
         if positions is not None:
             moved = self._checked("positions", positions, (n_atoms, 3))
             tangent += moved[ordered.neighbor]
-            if not prepared.free:
+            if not free:
                 tangent -= moved[ordered.center_atoms[ordered.center]]
         if strain is not None:
             tangent += ordered.vectors @ self._checked("strain", strain, (3, 3))
         if center_tangent is not None:
-            if not prepared.free:
+            if not free:
                 raise InputError(
                     "center_tangent needs centers given as positions; atoms move with positions="
                 )
@@ -445,23 +422,6 @@ class SOAP(Descriptor):
         if not np.isfinite(array).all():
             raise InputError(f"{name} contains NaN or infinite numbers")
         return array
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """Sorted pairs of a structure, and whether its centres are points that move on their own."""
-
-    ordered: SortedPairs
-    free: bool
-
-
-def _named_pairs(
-    atoms: Atoms, cutoff: float, name: str, threads: int, points: NDArray[np.float64] | None = None
-) -> Pairs:
-    try:
-        return neighbor_pairs(atoms, cutoff, points, threads)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
 
 
 def _choice(option: str, name: str, known: dict[str, Any]) -> Any:
@@ -484,24 +444,3 @@ def _per_structure(centers: Any, n_structures: int) -> list[Centers]:
             f"centers has {len(listed)} entries for {n_structures} structures; give one entry for each"
         )
     return listed
-
-
-def _subset(ordered: SortedPairs, chosen: NDArray[np.int64], n_elements: int) -> SortedPairs:
-    """Return the pairs of the chosen centres only, in that order."""
-    if len(chosen) == ordered.n_centers and np.array_equal(chosen, np.arange(len(chosen))):
-        return ordered
-    starts = ordered.first[chosen * n_elements]
-    counts = ordered.first[(chosen + 1) * n_elements] - starts
-    shift = np.cumsum(counts) - counts
-    pick = np.repeat(starts - shift, counts) + np.arange(counts.sum())
-    segments = (chosen[:, None] * n_elements + np.arange(n_elements)).ravel()
-    sizes = ordered.first[segments + 1] - ordered.first[segments]
-    return SortedPairs(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.repeat(np.arange(len(chosen)), counts),
-        ordered.neighbor[pick],
-        ordered.element[pick],
-        ordered.vectors[pick],
-        ordered.center_elements[chosen],
-        ordered.center_atoms[chosen],
-    )

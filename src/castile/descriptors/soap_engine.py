@@ -18,7 +18,7 @@ from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
 from castile.numerics.density import RadialTable
 from castile.numerics.harmonics import HarmonicsTable, harmonics_table
-from castile.structures.neighbors import Pairs
+from castile.structures.neighbors import NeighborSearch, Pairs
 
 CHUNK = 64
 _Y00 = np.sqrt(0.25 / np.pi)
@@ -187,6 +187,39 @@ class SoapEngine:
             vectors = vectors.astype(self.dtype)
         return SortedPairs(first, center, neighbor, element, vectors, center_elements, atoms)
 
+    def find(
+        self,
+        search: NeighborSearch,
+        begin: int,
+        end: int,
+        elements: NDArray[np.int64],
+        center_elements: NDArray[np.int64],
+        center_atoms: NDArray[np.int64],
+    ) -> tuple[SortedPairs, int]:
+        """Return the pairs of centres begin:end of a search within this engine's cutoff, and the closest of
+        them (-1 if there is none); centres are numbered from ``begin``.
+
+        Parameters
+        ----------
+        elements : ndarray, shape (n_atoms,)
+            Element index of each atom, -1 for atoms that are not seen.
+        center_elements, center_atoms : ndarray, shape (n_centers,)
+            Of all centres of the search.
+        """
+        found = search.grouped(begin, end, elements, self.n_elements, np.arange(end - begin))
+        vectors = found.vectors if self.dtype == "float64" else found.vectors.astype(self.dtype)
+        chosen = slice(begin, end)
+        pairs = SortedPairs(
+            found.first,
+            found.center,
+            found.neighbor,
+            found.kind,
+            vectors,
+            center_elements[chosen],
+            center_atoms[chosen],
+        )
+        return pairs, found.closest[1]
+
     def pair_range(self, pairs: SortedPairs, begin: int, end: int) -> tuple[int, int]:
         """Return the first and last pair of the centres begin:end."""
         return int(pairs.first[begin * self.n_elements]), int(pairs.first[end * self.n_elements])
@@ -233,15 +266,21 @@ class SoapEngine:
         return raw
 
     def power_spectrum(
-        self, density: Array, count: int, features: Array | None = None
+        self,
+        density: Array,
+        count: int,
+        features: Array | None = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> tuple[Array, Array]:
-        """Return (features, norms) of ``count`` densities, written to ``features`` (count, n_features) if
-        given.
+        """Return (features, norms) of ``count`` densities, written to the first rows of ``features`` (or to
+        ``rows``) if given.
         """
         if features is None:
             features = np.empty((count, self.n_features), dtype=self.dtype)
+        if rows is None:
+            rows = np.arange(count)
         norms = np.empty(count, dtype=self.dtype)
-        power_kernels.power_spectrum(density, count, *self._kernel_sizes, features, norms)
+        power_kernels.power_spectrum(density, count, *self._kernel_sizes, features, rows, norms)
         return features, norms
 
     def chunk(

@@ -149,12 +149,31 @@ def add_center_gradients(atoms, first, step, begin, end, neighbor, vectors, grad
 
 
 @njit(nogil=True, cache=True)
-def spread_pair_gradients(center, neighbor, vectors, gradient, on_centers, on_atoms, strain):
-    """Add dE/dr_ij of pairs to the gradients of centres and atoms, and r_a dE/dr_b to that of the strain."""
-    for pair in range(center.size):
+def sum_over_centers(first, n_species, vectors, gradient, on_centers, strain):
+    """Add dE/dr_ij of pairs, sorted by centre and species, to the gradients of the centres (-dE/dr_ij) and
+    r_a dE/dr_b to that of the strain.
+    """
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for center in range(on_centers.shape[0]):
+        g_x, g_y, g_z = 0.0, 0.0, 0.0
+        for pair in range(first[center * n_species], first[(center + 1) * n_species]):
+            a, b, c = gradient[pair, 0], gradient[pair, 1], gradient[pair, 2]
+            x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+            g_x, g_y, g_z = g_x + a, g_y + b, g_z + c
+            xx, xy, xz = xx + x * a, xy + x * b, xz + x * c
+            yx, yy, yz = yx + y * a, yy + y * b, yz + y * c
+            zx, zy, zz = zx + z * a, zy + z * b, zz + z * c
+        on_centers[center, 0] -= g_x
+        on_centers[center, 1] -= g_y
+        on_centers[center, 2] -= g_z
+    for row, values in enumerate(((xx, xy, xz), (yx, yy, yz), (zx, zy, zz))):
+        for column in range(3):
+            strain[row, column] += values[column]
+
+
+@njit(nogil=True, cache=True)
+def add_to_atoms(neighbor, gradient, on_atoms):
+    """Add dE/dr_ij of pairs to the gradients of the neighbours."""
+    for pair in range(neighbor.size):
         for axis in range(3):
-            g = gradient[pair, axis]
-            on_centers[center[pair], axis] -= g
-            on_atoms[neighbor[pair], axis] += g
-            for other in range(3):
-                strain[other, axis] += vectors[pair, other] * g
+            on_atoms[neighbor[pair], axis] += gradient[pair, axis]

@@ -28,9 +28,9 @@ _FAST = {"contract", "nsz", "arcp", "reassoc"}  # sums over features may take an
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
-def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, normalize, features, norms):
-    """Write features[centre, (l, k, k')] and the norms before normalization; a zero density gives a zero
-    row.
+def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, normalize, features, rows, norms):
+    """Write features[rows[centre], (l, k, k')] and the norms before normalization; a zero density gives a
+    zero row.
     """
     n_lm = (l_max + 1) ** 2
     n_features = features.shape[1]
@@ -67,7 +67,7 @@ def power_spectrum(density, n_centers, n_channels, n_max, n_padded, l_max, norma
         norms[center] = norm
         inverse = 1.0 / norm if normalize and norm > 0.0 else 1.0
         for f in range(n_features):
-            features[center, f] = line[f] * inverse
+            features[rows[center], f] = line[f] * inverse
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")

@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from castile.errors import InputError
 from castile.structures.neighbors import Pairs
 
@@ -21,9 +24,16 @@ def refuse_coincident_atoms(pairs: Pairs, name: str) -> None:
     """
     if pairs.closest < 0:
         return
-    distance = math.sqrt(sum(x * x for x in pairs.vectors[pairs.closest].tolist()))
+    i, j = int(pairs.center[pairs.closest]), int(pairs.neighbor[pairs.closest])
+    refuse_close(pairs.vectors[pairs.closest], i, j, name)
+
+
+def refuse_close(vector: NDArray[np.floating], i: int, j: int, name: str) -> None:
+    """Check that the vector (3,) from atom i to atom j or its image is long enough; arguments and errors as
+    above.
+    """
+    distance = math.sqrt(sum(x * x for x in vector.tolist()))
     if distance < COINCIDENCE_DISTANCE:
-        i, j = pairs.center[pairs.closest], pairs.neighbor[pairs.closest]
         raise InputError(
             f"{name}: atoms {i} and {j} are {distance:.3g} A apart; they coincide, so remove one of them"
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from castile.errors import InputError
 from castile.execution.threads import share_chunks
 from castile.numerics import cell_grid, cell_lists
-from castile.numerics.pair_sorting import running_sum
 from castile.structures.cells import search_cell
 
 MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
 PARALLEL_CENTERS = 2000  # fewer are not worth a second thread
-FEWEST_THREADS = 3  # that search faster than one: together they count all pairs before they write them
 PART = 16000  # centres whose pairs are in memory at the same time
 _BLOCK = 500
 
@@ -99,12 +97,26 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: Array | None = None, th
     positions, cell, periodic = _checked(atoms, cutoff)
     if points is not None:
         _check_finite(points, "centre")
-    elif threads < FEWEST_THREADS or n_atoms < PARALLEL_CENTERS:
+    elif threads == 1 or n_atoms < PARALLEL_CENTERS:
         order, first, center, neighbor, vectors, closest = cell_lists.atom_pairs(
             positions, cell, periodic, cutoff
         )
         return Pairs(center, neighbor, vectors, n_atoms, n_atoms, order, first, closest, cutoff)
-    return _Search(positions, cell, periodic, cutoff, points).pairs(0, n_centers, threads)
+    return NeighborSearch(positions, cell, periodic, cutoff, points).pairs(0, n_centers, threads)
+
+
+def neighbor_search(
+    atoms: Atoms, cutoff: float, points: Array | None = None, chosen: Indices | None = None
+) -> "NeighborSearch":
+    """Return the search of the neighbours of all atoms, of ``points`` (n_centers, 3) that are no atoms, or of
+    the atoms ``chosen``.
+
+    Arguments and errors are those of :func:`neighbor_pairs`.
+    """
+    given = _checked(atoms, cutoff)
+    if points is not None:
+        _check_finite(points, "centre")
+    return NeighborSearch(*given, cutoff, points, chosen)
 
 
 def neighbor_parts(atoms: Atoms, cutoff: float, threads: int = 1) -> Iterator[Pairs]:
@@ -117,7 +129,7 @@ def neighbor_parts(atoms: Atoms, cutoff: float, threads: int = 1) -> Iterator[Pa
     if n_atoms <= PART:
         yield neighbor_pairs(atoms, cutoff, threads=threads)
         return
-    search = _Search(*_checked(atoms, cutoff), cutoff)
+    search = neighbor_search(atoms, cutoff)
     size = -(-n_atoms // -(-n_atoms // PART))
     for begin in range(0, n_atoms, size):
         yield search.pairs(begin, min(begin + size, n_atoms), threads)
@@ -136,8 +148,25 @@ def _checked(atoms: Atoms, cutoff: float) -> tuple[Array, Array, NDArray[np.bool
     return positions, cell, periodic
 
 
-class _Search:
-    """Atoms in their cells, ready for the search of any range of centres."""
+class NeighborSearch:
+    """Atoms in their cells, ready for the search of any range of centres.
+
+    Parameters
+    ----------
+    positions, cell, periodic
+        Of the atoms.
+    cutoff : float
+        Angstrom.
+    points : ndarray, shape (n_centers, 3), optional
+        Centres that are no atoms; by default the centres are all atoms, near each other in space.
+    chosen : ndarray of int64, shape (n_centers,), optional
+        Atoms that are the centres.
+
+    Attributes
+    ----------
+    order : ndarray of int64, shape (n_centers,)
+        The centres as the search has them, as numbers of atoms, of points, or within ``chosen``.
+    """
 
     def __init__(
         self,
@@ -146,30 +175,81 @@ class _Search:
         periodic: NDArray[np.bool_],
         cutoff: float,
         points: Array | None = None,
+        chosen: Indices | None = None,
     ) -> None:
-        grid = cell_grid.make_grid(positions, cell, periodic, cutoff)
-        atoms = cell_grid.sort_into_cells(positions, grid)
-        if points is None:
-            self.order, where, home = atoms.order, cell_grid.coordinates(atoms), atoms.home
-        else:
+        self._grid = cell_grid.make_grid(positions, cell, periodic, cutoff)
+        self._atoms = atoms = cell_grid.sort_into_cells(positions, self._grid)
+        self.n_atoms, self.cutoff = len(positions), cutoff
+        if points is not None:
             self.order = np.arange(len(points))
-            where, home = cell_grid.place_points(points, grid)
-        self.n_atoms = len(positions)
-        self.given = grid, atoms, where, home, points is None, cutoff
+            own = np.full(len(points), -1)
+            where, home = cell_grid.place_points(points, self._grid)
+            self._centers = cell_lists.Centers(where, home, own)
+            return
+        where = cell_grid.coordinates(atoms)
+        if chosen is None:
+            self.order = atoms.order
+            self._centers = cell_lists.Centers(where, atoms.home, np.arange(self.n_atoms))
+        else:
+            place = np.empty(self.n_atoms, dtype=np.int64)
+            place[atoms.order] = np.arange(self.n_atoms)
+            self.order = np.argsort(place[chosen], kind="stable")
+            own = place[chosen[self.order]]
+            self._centers = cell_lists.Centers(where[own], atoms.home[own], own)
+
+    def grouped(self, begin: int, end: int, kinds: Indices, n_kinds: int, labels: Indices) -> "GroupedPairs":
+        """Return the pairs of centres begin:end of the order, grouped by centre and kind of the neighbour.
+
+        Parameters
+        ----------
+        kinds : ndarray of int64, shape (n_atoms,)
+            Of the atoms, from 0 to n_kinds - 1; those of negative kind are no neighbours.
+        n_kinds : int
+        labels : ndarray of int64, shape (at least end - begin,)
+            What the centres are called in the result.
+        """
+        found = cell_lists.find_pairs(
+            self._grid, self._atoms, self._centers, self.cutoff, kinds, n_kinds, begin, end, labels
+        )
+        return GroupedPairs(*found)
 
     def pairs(self, begin: int, end: int, threads: int) -> Pairs:
         """Return the pairs of centres begin:end of the order, which threads share."""
-        counts = np.empty(end - begin, dtype=np.int64)
-        each_block(lambda a, b: cell_lists.count_pairs(*self.given, a, b, begin, counts), begin, end, threads)
-        first = running_sum(counts)
-        center, neighbor = np.empty(first[-1], dtype=np.int64), np.empty(first[-1], dtype=np.int64)
-        vectors = np.empty((first[-1], 3))
-        written = first, center, neighbor, vectors
-        found = each_block(
-            lambda a, b: cell_lists.write_pairs(*self.given, a, b, begin, *written), begin, end, threads
+        alike = np.zeros(self.n_atoms, dtype=np.int64)
+        blocks = each_block(lambda a, b: self.grouped(a, b, alike, 1, self.order[a:b]), begin, end, threads)
+        counts = [len(block.center) for block in blocks]
+        before = np.cumsum([0, *counts])
+        first = [block.first[:-1] + shift for block, shift in zip(blocks, before[:-1], strict=True)]
+        distance, closest = min(
+            (block.closest[0], block.closest[1] + int(shift))
+            for block, shift in zip(blocks, before[:-1], strict=True)
         )
-        order, closest, cutoff = self.order[begin:end], min(found)[1], self.given[-1]
-        return Pairs(center, neighbor, vectors, end - begin, self.n_atoms, order, first, closest, cutoff)
+        return Pairs(
+            np.concatenate([block.center for block in blocks]),
+            np.concatenate([block.neighbor for block in blocks]),
+            np.concatenate([block.vectors for block in blocks]),
+            end - begin,
+            self.n_atoms,
+            self.order[begin:end],
+            np.concatenate([*first, before[-1:]]),
+            closest if np.isfinite(distance) else -1,
+            self.cutoff,
+        )
+
+
+class GroupedPairs(NamedTuple):
+    """Pairs of some centres; those of centre k with neighbours of kind q are first[k n_kinds + q] :
+    first[k n_kinds + q + 1].
+
+    closest: (squared distance in A^2, number) of the closest pair, number -1 where there is none.
+    """
+
+    first: Indices
+    center: Indices
+    neighbor: Indices
+    kind: Indices
+    vectors: Array
+    closest: tuple[float, int]
 
 
 def each_block(work: Callable[[int, int], Result], begin: int, end: int, threads: int) -> list[Result]:
