@@ -1,7 +1,9 @@
 """Calibration: held-out errors without refits, scale factors of data drawn from the process itself."""
 
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +16,14 @@ from castile.potentials.calibration import Calibration, KindCalibration, Varianc
 from castile.potentials.calibration_fit import fit_kind
 from castile.potentials.environment import Environment
 from castile.potentials.fit import FitOutcome
-from castile.potentials.held_out import HeldOut, HeldOutLabels
+from castile.potentials.held_out import MOST_ATOMS, HeldOut, HeldOutLabels
 from castile.potentials.hold_out_calibration import choose_blocks
+from castile.potentials.remembered_rows import RememberingBuilder, RowFile, structure_key
 from castile.potentials.soap_functionals import full_spectra
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.training_rows import RowBuilder, trainable_terms
 from castile.structures import LabelledStructure, as_source
-from potentials.examples import copper_set, metal
+from potentials.examples import copper_set, labelled, metal
 
 OPTIONS = {"cutoff": 3.93, "n_max": 4, "l_max": 3, "n_sparse": 16, "threads": 1, "core": False}
 FIXED = {"energy_noise": 0.01, "force_noise": 0.05, "stress_noise": 0.005}
@@ -62,6 +65,68 @@ def test_held_out_errors_are_those_of_a_fit_without_the_block_and_its_sparse_poi
         np.testing.assert_allclose(forces.parts.posterior, variances.forces.posterior, rtol=1e-4)
         np.testing.assert_allclose(forces.parts.residual, variances.forces.residual, atol=1e-9)
         assert stress.parts.prior == pytest.approx(variances.stress.prior)
+
+
+def large_set() -> list[Atoms]:
+    """Four cells of 16 atoms and one of 4, labelled."""
+    return [labelled(metal(k, lattice=3.5 + 0.1 * k).repeat((2, 2, 1))) for k in range(4)] + copper_set(1)
+
+
+def test_of_large_structures_some_labels_are_compared_and_all_left_out() -> None:
+    gap = castile.GAP({"calibrate": False}, **OPTIONS, **FIXED).fit(large_set())
+    outcome = gap.outcome_
+    builder = RowBuilder(
+        trainable_terms(outcome.model.terms), outcome.model.composition, None, outcome.settings
+    )
+    (large, small) = as_source([large_set()[1], large_set()[-1]])
+    hold_out = HeldOut(builder, outcome.posterior)
+    every = hold_out([large, small])
+    some = hold_out([large, small], [4, 7])
+    energy, forces, stress = some[:3]
+    assert energy.errors == pytest.approx(every[0].errors)
+    assert energy.parts.residual == pytest.approx(every[0].parts.residual)
+    assert len(forces.errors) == 3 * MOST_ATOMS
+    used = np.isin(every[1].errors, forces.errors)
+    for name in ("posterior", "residual", "prior"):
+        whole = getattr(every[1].parts, name)[used]
+        np.testing.assert_allclose(getattr(forces.parts, name), whole, rtol=1e-9, atol=1e-14)
+    assert (stress.parts.prior == 0.0).all()
+    np.testing.assert_allclose(stress.errors, every[2].errors)
+    third = hold_out([large], [6])[2]
+    assert (third.parts.prior > 0.0).all()
+    for found, whole in zip(some[3:], every[3:], strict=True):
+        np.testing.assert_allclose(found.parts.residual, whole.parts.residual, atol=1e-12)
+
+
+def test_kept_rows_are_those_that_would_be_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    data = copper_set(8)
+    outcome = castile.GAP({"calibrate": False}, **OPTIONS).fit(data).outcome_
+    plain = RowBuilder(
+        trainable_terms(outcome.model.terms), outcome.model.composition, None, outcome.settings
+    )
+    structures = list(as_source(data))
+    keeping = RememberingBuilder.of(plain, structures[:3])
+    for structure in structures:
+        keeping(structure)
+    assert len(keeping.file) == 3
+    for structure in structures[2:4]:
+        for found, computed in zip(keeping(structure), plain(structure), strict=True):
+            assert found.kind == computed.kind
+            np.testing.assert_array_equal(found.rows, computed.rows)
+            np.testing.assert_array_equal(found.targets, computed.targets)
+            np.testing.assert_array_equal(found.relative_sigmas, computed.relative_sigmas)
+    key = structure_key(structures[0])
+    changed = as_source(data[0])
+    (other,) = [replace(structure, energy=structure.energy + 1.0) for structure in changed]
+    assert structure_key(other) != key
+    full = RowFile([key, structure_key(structures[1])], most_bytes=8 * 19 * plain.n_columns)
+    for structure in structures[:2]:
+        full.put(structure_key(structure), plain(structure))
+    assert len(full) == 1
+    assert full.get(structure_key(structures[1])) is None
 
 
 @pytest.mark.parametrize(("a", "b", "c"), [(1.0, 1.0, 0.02), (4.0, 0.5, 0.01)])
@@ -126,9 +191,9 @@ def test_scale_one_for_data_of_the_process_itself() -> None:
     gap.deviation_of(collect, n_samples=24)
     raw = np.concatenate([gap.predict_with_uncertainty(a, method="exact").forces_std for a in frames[::3]])
     scales = []
-    for labelled in draws[1:]:
+    for drawn in draws[1:]:
         model = castile.GAP()._take(gap.outcome_)
-        result = calibrate(model, labelled)
+        result = calibrate(model, drawn)
         assert (result.n_structures, result.seen) == (12, ())
         found = [model.predict_with_uncertainty(a, method="exact").forces_std for a in frames[::3]]
         scales.append(np.median(np.concatenate(found) / raw))
