@@ -44,7 +44,7 @@ def silicon_published(quick: bool, threads: int, save: str | None = None) -> Rec
     target = Target(5.74, 0.138, GAP_FIT_SECONDS / 25 / 60, GAP_FIT_BYTES / 10 / 1e9)
     note = (
         "time and memory targets: 1/25 and 1/10 of what gap_fit took for this fit on a machine of the same "
-        "kind (24 min 40 s, 10.0 GB); `fit-ratio` measures both here on a smaller set"
+        "kind (24 min 40 s, 10.0 GB); `fit-ratio` measures both here"
     )
     return _mlearn("accuracy-si-published", "Si", PUBLISHED, target, quick, threads, (note,), save)
 

@@ -41,12 +41,12 @@ def fit_memory(quick: bool, threads: int) -> Record:
 
 
 def fit_ratio(quick: bool, threads: int) -> Record:
-    """Castile and gap_fit on the same part of the silicon set, same sizes, forces and energies."""
+    """Castile and gap_fit on the silicon set, same sizes, forces and energies."""
     from benchmarks.models import gap_fit_command
 
     gap_fit_command()
     (train,) = data_files("mlearn/Si_training.xyz.gz")
-    source, n_sparse = f"{train}@::{40 if quick else 8}", 100 if quick else 1000
+    source, n_sparse = (f"{train}@::40", 100) if quick else (train, 1000)
     arguments: dict[str, Any] = {"train": [source], "options": PUBLISHED | {"n_sparse": n_sparse}}
     own = run_isolated("benchmarks.fits:fit_only", arguments, threads)
     with tempfile.TemporaryDirectory(prefix="castile-benchmark-") as folder:
@@ -60,6 +60,7 @@ def fit_ratio(quick: bool, threads: int) -> Record:
         Check(
             "gap_fit's time over Castile's", other["fit_seconds"] / own["fit_seconds"], 25, "x", "at least"
         ),
+        Check("Castile's peak memory", own["fit_peak_memory_bytes"] / 1e9, GAP_FIT_BYTES / 10 / 1e9, "GB"),
     )
     numbers = {
         f"{name}_{key}": run[key]
@@ -68,9 +69,10 @@ def fit_ratio(quick: bool, threads: int) -> Record:
     }
     title = f"{own['n_structures']} Si structures, {own['n_atoms']} atoms, {n_sparse} sparse points"
     notes = (
-        "gap_fit's memory grows with the set, Castile's does not, so this part of the set says nothing about "
-        f"the memory of a whole fit: gap_fit took {GAP_FIT_SECONDS} s and {GAP_FIT_BYTES / 1e9:g} GB there, "
-        "with which `accuracy si-published` compares",
+        "Castile's time includes what gap_fit does not do: noise learned from the evidence, and deviations "
+        "calibrated on structures that are left out",
+        f"the memory target is a tenth of what gap_fit took on another machine: {GAP_FIT_BYTES / 1e9:g} GB, "
+        f"in {GAP_FIT_SECONDS} s",
     )
     table = Table(title, ("", "wall time (s)", "peak memory (GB)"), rows)
     return Record("fit-ratio", quick, numbers, checks, (table,), notes)
