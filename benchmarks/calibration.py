@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.accuracy import molybdenum, silicon
 from benchmarks.data import data_files
+from benchmarks.fractions import wilson
 from benchmarks.isolation import run_isolated
 from benchmarks.records import Check, Record, Table, figure
 
@@ -39,9 +40,11 @@ def calibration(name: str, quick: bool, threads: int, model: str | None = None) 
         "", "68 % interval", "95 % interval", "miscalibration area", "rms deviation", "RMSE", "Spearman",
     )  # fmt: skip
     table = Table("Standard deviations against errors on the test set", columns, tuple(rows))
+    n = numbers["n_structures"]
+    intervals = [wilson(numbers[f"exact/energy_coverage_{level}"], n) for level in COVERAGE]
     notes = (
-        f"{numbers['n_structures']} structures: each energy moves the coverage by "
-        f"{100 / numbers['n_structures']:.1f} %",
+        f"{n} structures: each energy moves the coverage by {100 / n:.1f} %; the coverages of the exact "
+        f"deviations of energies are known as {intervals[0]} and {intervals[1]} (Wilson's 95 % intervals)",
         f"rank correlation of the norms of deviation and error of the force on an atom: "
         f"{numbers['exact/force_norm_deviation_spearman']:.3f}",
         "energies in meV/atom, forces in eV/A, stresses in GPa; force components that symmetry makes zero do "

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import numpy as np
 
 from benchmarks.calibration import COVERAGE, ELEMENTS
 from benchmarks.data import data_files
+from benchmarks.fractions import Fraction, wilson
 from benchmarks.isolation import run_isolated
 from benchmarks.records import Check, Record, Table
 
 LIMITS = {"68": 0.9944578832097532, "95": 1.959963984540054}
 """Half-widths of the central intervals of a normal distribution, in deviations."""
 SEED = 11
-NORMAL_95 = LIMITS["95"]
 
 
 @dataclass(frozen=True)
@@ -28,30 +27,7 @@ class Inside:
     inside: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """A fraction of labels, and the 95 % interval of the fraction that many more labels would have."""
-
-    fraction: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{100 * self.fraction:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
-
-
-def wilson(fraction: float, n: float) -> Coverage:
-    """Return Wilson's 95 % interval of a fraction of n independent labels.
-
-    Source: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
-    """
-    z = NORMAL_95
-    center = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2))
-    return Coverage(fraction, max(center - half, 0.0), min(center + half, 1.0))
-
-
-def coverage_of(found: Iterable[Inside], level: str) -> Coverage:
+def coverage_of(found: Iterable[Inside], level: str) -> Fraction:
     """Return the coverage over structures, whose labels are alike: the interval is Wilson's at the effective
     number of labels, p (1 - p) over the variance of the fraction between structures.
     """

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from benchmarks.calibration_folds import Inside, coverage_of, stratified_folds, wilson
+from benchmarks.calibration_folds import Inside, coverage_of, stratified_folds
+from benchmarks.fractions import wilson
 from scipy.stats import binomtest
 
 
