@@ -16,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 import castile
 from castile.errors import FitError, InputError, ModelFileError, NotFittedError
 from castile.potentials.fit_report import FitReport
+from castile.potentials.learning import noise_scales
+from castile.regression import EvidenceResult, Noise
 from potentials.examples import alloy_set, copper_set, labelled, metal
 
 SMALL = {"cutoff": 4.0, "n_max": 4, "l_max": 3, "n_sparse": 12, "threads": 1}
@@ -284,6 +286,17 @@ def test_energy_noise_learned_beside_forces_is_scaled_and_says_so() -> None:
     assert small(energy_noise=0.01).fit(data).fit_report_.noise("energy").factor == 1.0
     alone = small().fit(copper_set(6, forces=False, stress=False)).fit_report_
     assert alone.noise("energy").factor == 1.0
+
+
+def test_learned_energy_noise_is_held_by_that_of_the_forces() -> None:
+    nan = float("nan")
+    for energy, factor in ((0.02, 0.3), (0.1, 0.3), (0.5, 0.06)):  # the forces have 0.1 eV/A
+        sigmas = (energy, 0.1)
+        result = EvidenceResult(("energy", "forces"), sigmas, (), (), (), nan, (), (), 1, 1, True, "")
+        learned = [Noise("energy", None, True), Noise("forces", None, True)]
+        assert noise_scales(learned, 0.3, result) == [pytest.approx(factor), 1.0]
+        given = [Noise("energy", energy, False), Noise("forces", None, True)]
+        assert noise_scales(given, 0.3, result) == [1.0, 1.0]
 
 
 def test_half_present_labels_need_a_word() -> None:

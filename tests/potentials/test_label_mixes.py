@@ -56,6 +56,26 @@ def test_every_mix_of_labels_trains(energy: bool, forces: bool, stress: bool) ->
         assert abs(prediction.energy - reference.get_potential_energy()) < 0.1 * len(reference)
 
 
+@pytest.mark.parametrize("n_masked", [1, 8])
+def test_structures_whose_forces_are_all_masked_train(n_masked: int) -> None:
+    structures = copper_set(8, stress=False)
+    for atoms in structures[:n_masked]:
+        atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
+    model = castile.GAP(n_sparse=15, n_max=3, l_max=2, threads=1).fit(structures)
+    assert {noise.kind: noise.n_labels for noise in model.fit_report_.noises} == (
+        {"energy": 8} if n_masked == 8 else {"energy": 8, "forces": 7 * 12}
+    )
+    assert np.isfinite(model.predict_with_uncertainty(metal(50)).forces_std).all()
+
+
+def test_only_masked_forces_are_refused() -> None:
+    structures = copper_set(3, energy=False, stress=False)
+    for atoms in structures:
+        atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
+    with pytest.raises(castile.FitError, match="all forces are masked"):
+        castile.GAP(n_sparse=15, n_max=3, l_max=2, threads=1).fit(structures)
+
+
 def test_one_label_that_may_be_missing_needs_no_list() -> None:
     mixed = copper_set(3) + copper_set(2, forces=False)
     model = castile.GAP(n_sparse=10, n_max=3, l_max=2, allow_missing="forces", threads=1).fit(mixed)

@@ -124,6 +124,8 @@ class HeldOut:
                 structure, environment, entries, None if numbers is None else numbers[k]
             )
         ]
+        if not known:
+            return []
         rows = np.vstack([label.rows.rows for label in known])
         targets = np.concatenate([label.rows.targets for label in known])
         sigmas = np.concatenate(
@@ -141,6 +143,8 @@ class HeldOut:
             start += len(part)
             if label.kind == FORCES:
                 part = part[label.compared]
+            if len(part) == 0:
+                continue
             parts = VarianceParts(variances[part], residual[part], priors[part])
             found.append(
                 HeldOutLabels(
@@ -166,7 +170,8 @@ class HeldOut:
         moved = np.zeros(n_atoms, dtype=bool)
         moved[atoms] = True
         found = []
-        for kind, label in zip(kinds, self.builder(structure), strict=True):
+        labels = [label for label in self.builder(structure) if len(label.targets)]
+        for kind, label in zip(kinds, labels, strict=True):
             variances = _prior_variances(kind, prior, structure, environment)
             compared = np.full(len(variances), kind != STRESS or with_stress)
             if kind == FORCES:
@@ -180,12 +185,13 @@ class HeldOut:
         return found
 
     def _kinds(self, structure: LabelledStructure, environment: Environment) -> list[str]:
-        """Kinds of label in the order in which the builder makes their rows."""
+        """Kinds of label in the order in which the builder makes their rows, without those that have none."""
         settings = self.builder.settings
         kinds = []
         if settings.use_energies and structure.energy is not None:
             kinds.append(ENERGY)
-        if settings.use_forces and structure.forces is not None:
+        mask = structure.force_mask
+        if settings.use_forces and structure.forces is not None and (mask is None or mask.any()):
             kinds.append(FORCES)
         if settings.use_stress and structure.stress is not None and environment.volume is not None:
             kinds.append(STRESS)

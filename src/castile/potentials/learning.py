@@ -24,6 +24,9 @@ from castile.regression import (
 
 UNITS = {"energy": "eV per root atom", "forces": "eV/A", "stress": "eV/A^3", "fixed": "given noise"}
 _LEAST_NOISE = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
+LONGEST_RATIO = 1.0
+"""A: largest ratio of the learned noise of energies (per root atom) to that of forces, before its factor;
+errors of a force act over displacements of about that length at most."""
 _USUAL_STEPS = 10
 _COARSE_FROM, _COARSE_COLUMNS = 2500, 1200
 
@@ -57,7 +60,7 @@ def learn(
     jitter: float | Sequence[float] = builder.settings.jitter
     amplitudes: Sequence[float] | None = None
     message = "nothing to learn: all noise levels and amplitudes were given"
-    scales = _noise_scales(noises, builder.settings.noise.energy_factor)
+    scales = [1.0] * len(noises)
     with limit_blas(1):  # where another process has a core, threads of BLAS wait for each other
         if any(noise.learn for noise in noises) or any(block.learn for block in blocks):
             with stages.stage("noise and amplitudes", _USUAL_STEPS) as advance:
@@ -66,6 +69,7 @@ def learn(
                     factors, start_blocks, start_noises, jitter=jitter, progress=lambda _: advance()
                 )
                 message, jitter, amplitudes = result.message, result.jitters, result.amplitudes
+                scales = noise_scales(noises, builder.settings.noise.energy_factor, result)
                 noises = _with_sigmas(noises, result, scales)
         with stages.stage("weights"):
             posterior = solve(factors, blocks, noises, amplitudes, jitter)
@@ -117,14 +121,19 @@ def _noises(
     return noises
 
 
-def _noise_scales(noises: Sequence[Noise], energy_factor: float) -> list[float]:
-    """Return what each learned noise is multiplied by: ``energy_factor`` for energies beside forces, else 1.
+def noise_scales(noises: Sequence[Noise], energy_factor: float, result: EvidenceResult) -> list[float]:
+    """Return what each learned noise is multiplied by: for energies beside forces ``energy_factor``, or less
+    where the noise would be more than that of forces times ``LONGEST_RATIO``; else 1.
 
     The misfits of the forces in a structure are correlated, but count as independent in the evidence, which
-    so has energies give way to forces more than the accuracy of either asks for.
+    so has energies give way to forces more than the accuracy of either asks for. With a few structures apart
+    from all others, such as isolated atoms, it may give them up altogether.
     """
-    beside_forces = any(noise.kind == "forces" for noise in noises)
-    return [energy_factor if beside_forces and n.kind == "energy" and n.learn else 1.0 for n in noises]
+    learned = dict(zip(result.kinds, result.sigmas, strict=True))
+    if "forces" not in learned or "energy" not in learned:
+        return [1.0] * len(noises)
+    scale = energy_factor * min(1.0, LONGEST_RATIO * learned["forces"] / learned["energy"])
+    return [scale if noise.kind == "energy" and noise.learn else 1.0 for noise in noises]
 
 
 def _coarse_start(

@@ -53,7 +53,7 @@ def noise_table(report: FitReport) -> Table:
     columns = ("label", "unit", "noise", "origin", "training RMSE", "labels", "effective parameters")
     note = "The energy of a structure of N atoms has its noise times √N."
     scaled = [
-        f"The noise of {noise.kind} is {noise.factor:g} times what the marginal likelihood found "
+        f"The noise of {noise.kind} is {noise.factor:.3g} times what the marginal likelihood found "
         f"(setting noise.{noise.kind}_factor)."
         for noise in report.noises
         if noise.factor != 1.0
@@ -64,7 +64,7 @@ def noise_table(report: FitReport) -> Table:
 def _origin(noise: LearnedNoise) -> str:
     if not noise.learned:
         return "given"
-    return "learned" if noise.factor == 1.0 else f"learned × {noise.factor:g}"
+    return "learned" if noise.factor == 1.0 else f"learned × {noise.factor:.3g}"
 
 
 def _readable(unit: str) -> tuple[float, str]:
