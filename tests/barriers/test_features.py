@@ -5,13 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from scipy.spatial.transform import Rotation
+from scipy.special import erfc
 from tests.barriers.examples import rocksalt_path
 
 from castile.barriers import Featurizer, MigrationPath
+from castile.barriers.host_features import outer_electrons
 from castile.barriers.ionic_band import PairPotential, ionic_band
 from castile.barriers.ions import formal_charges
-from castile.barriers.surroundings import host_chemistry, moving_ion, surroundings
+from castile.barriers.site_potential import CUTOFF, DAMPING, site_potential
+from castile.barriers.surroundings import Surroundings, host_chemistry, moving_ion, surroundings
 from castile.errors import InputError
 from castile.numerics.ionic_band import pair_energy
 
@@ -131,6 +135,23 @@ def test_force_of_the_pair_potential_is_its_slope() -> None:
         ahead = pair_energy(point + step, positions, *arguments, scratch)
         behind = pair_energy(point - step, positions, *arguments, scratch)
         assert force[axis] == pytest.approx(-(ahead - behind) / 2e-5, rel=1e-6)
+
+
+def test_site_potential_agrees_with_madelung() -> None:
+    cell = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(7)
+    center = cell.positions[np.argmin(np.linalg.norm(cell.positions - cell.positions.mean(axis=0), axis=1))]
+    charges = np.where(cell.numbers == 11, 1.0, -1.0)
+    away = np.linalg.norm(cell.positions - center, axis=1) > 1e-6
+    own = float(charges[~away][0])
+    around = Surroundings(cell.positions[away], cell.numbers[away].astype(np.int64), charges[away])
+    itself = own * (erfc(DAMPING * CUTOFF) / CUTOFF + 2.0 * DAMPING / np.sqrt(np.pi))
+    expected = -own * 1.747565 / 2.82
+    assert site_potential(around, center[None])[0] - itself == pytest.approx(expected, rel=0.01)
+
+
+def test_outer_electrons_are_groups() -> None:
+    numbers = np.array([3, 8, 22, 26, 30, 42, 74, 79])
+    np.testing.assert_array_equal(outer_electrons(numbers), [1, 6, 4, 8, 12, 6, 6, 11])
 
 
 def test_relaxed_band_is_not_above_the_line() -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.stats import norm
 
 from castile.barriers import (
     BarrierModel,
@@ -14,35 +16,125 @@ from castile.barriers import (
     save_barrier_model,
     score,
 )
+from castile.barriers.calibration import Residuals, calibrated
+from castile.barriers.channel_mixing import (
+    FIXED,
+    channel_pairs,
+    channels_of_features,
+    distances_by_pair,
+    mixed,
+    pair_weights,
+)
 from castile.barriers.gaussian_process import (
-    Inputs,
-    Prior,
     condition,
     kernel,
     negative_log_posterior,
     squared_distances,
 )
+from castile.barriers.process_inputs import Inputs, Prior
+from castile.descriptors.cutoffs import CosineCutoff
+from castile.descriptors.radial_bases import GTO
+from castile.descriptors.radial_scaling import NoScaling
+from castile.descriptors.soap_engine import SoapEngine
 from castile.errors import InputError, ModelFileError, NotFittedError
+from castile.structures.neighbors import Pairs
 
 GENERATOR = np.random.default_rng(5)
 
 
-def random_inputs(n: int) -> Inputs:
-    vectors = GENERATOR.normal(size=(n, 2, 6))
-    return Inputs(GENERATOR.normal(size=(n, 3)), vectors / np.linalg.norm(vectors, axis=2, keepdims=True))
+def random_inputs(n: int, channels: NDArray[np.int64] = FIXED) -> Inputs:
+    vectors = GENERATOR.normal(size=(n, 2, 12))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    return Inputs(GENERATOR.normal(size=(n, 3)), vectors, channels)
 
 
-def test_gradient_of_the_evidence_is_its_slope() -> None:
-    inputs, targets = random_inputs(12), GENERATOR.normal(size=12)
-    prior = Prior.default(3, 2)
+@pytest.mark.parametrize("channels", [FIXED, channels_of_features(2, 1, 3)], ids=["fixed", "learned"])
+def test_gradient_of_the_evidence_is_its_slope(channels: NDArray[np.int64]) -> None:
+    inputs, targets = random_inputs(12, channels), GENERATOR.normal(size=12)
+    prior = Prior.default(3, 2, inputs.n_channels)
     vector = prior.mean + 0.3 * GENERATOR.normal(size=len(prior.mean))
-    arguments = (inputs, squared_distances(inputs, inputs), targets, GENERATOR.uniform(0.5, 2.0, 12), prior)
+    distances = distances_by_pair(inputs.vectors, inputs.channels)
+    arguments = (inputs, distances, targets, GENERATOR.uniform(0.5, 2.0, 12), prior)
     _, gradient = negative_log_posterior(vector, *arguments)
+    assert np.abs(gradient).min() > 1e-6
     for k in range(len(vector)):
         step = np.zeros(len(vector))
         step[k] = 1e-5
         ahead, behind = (negative_log_posterior(vector + s, *arguments)[0] for s in (step, -step))
         assert gradient[k] == pytest.approx((ahead - behind) / 2e-5, rel=1e-5, abs=1e-6)
+
+
+def test_weights_of_channels_are_those_of_the_density() -> None:
+    """Scaling the densities of channels scales the products of two of them."""
+    weights = np.array([0.3, -0.5, 0.2])
+    basis, cutoff = GTO(3, 2, 4.0, 0.4), CosineCutoff(4.0, 0.8)
+    vectors = GENERATOR.uniform(-2.0, 2.0, (9, 3))
+    pairs = Pairs.by_center(np.zeros(9, dtype=np.int64), np.arange(9), vectors, 1, 9)
+    species, nowhere = np.arange(9) % 4, np.full(1, -1, dtype=np.int64)
+    properties = GENERATOR.normal(size=(4, 3))
+
+    def spectrum(mixing: NDArray[np.float64]) -> NDArray[np.float64]:
+        engine = SoapEngine(basis, cutoff, NoScaling(), mixing, np.zeros((4, 4)), normalize=False)
+        return engine.power_spectrum(engine.density(engine.sort(pairs, species, nowhere), 0, 1), 1)[0]
+
+    learned = mixed(spectrum(properties), channels_of_features(3, 3, 2), weights)
+    np.testing.assert_allclose(learned, spectrum(properties * np.exp(weights)), rtol=1e-10)
+
+
+def test_distances_by_pair_add_up_to_those_of_mixed_vectors() -> None:
+    channels, weights = channels_of_features(2, 1, 3), np.array([0.4, -0.7])
+    vectors = random_inputs(5).vectors
+    parts = distances_by_pair(vectors, channels)
+    scaled = mixed(vectors, channels, weights)
+    expected = np.square(scaled[:, None] - scaled[None]).sum(axis=-1)
+    summed = np.einsum("bpij,p->ijb", parts, pair_weights(channel_pairs(channels), weights))
+    np.testing.assert_allclose(summed, expected, atol=1e-12)
+
+
+def test_learned_mixing_is_kept_in_files_and_holds_for_new_elements(
+    paths: list[MigrationPath], model: BarrierModel, tmp_path: Path
+) -> None:
+    learned = BarrierModel(n_steps=6, mixing="learned").fit_features(model.features_, paths)
+    weights = [process.parameters.mixing for process in learned.processes]
+    assert [len(values) for values in weights] == [4, 5, 0]
+    assert max(np.abs(values).max() for values in weights[:2]) > 1e-3
+    save_barrier_model(learned, tmp_path / "m.castile")
+    loaded = load_barrier_model(tmp_path / "m.castile")
+    host = paths[0].host.copy()
+    host.numbers[host.numbers == 8] = 34
+    new = replace(paths[0], host=host)
+    before, after = learned.predict_intervals([new, paths[1]]), loaded.predict_intervals([new, paths[1]])
+    np.testing.assert_array_equal(after.barrier, before.barrier)
+    assert np.isfinite(before.std).all()
+    assert loaded.get_params() == learned.get_params()
+    with pytest.raises(InputError, match="mixing"):
+        BarrierModel(mixing="other").fit_features(model.features_, paths)  # type: ignore[arg-type]
+
+
+def test_leave_groups_out_agrees_with_leaving_out(model: BarrierModel) -> None:
+    groups = np.arange(len(model.barriers_)) % 5
+    for process in model.processes:
+        mean, variance = process.leave_groups_out(groups)
+        out = np.flatnonzero(groups == 3)
+        rest = np.flatnonzero(groups != 3)
+        without = condition(
+            process.parameters, process.inputs.take(rest), process.targets[rest], process.weights[rest]
+        )
+        expected, spread = without.predict(process.inputs.take(out))
+        np.testing.assert_allclose(mean[out], expected, atol=1e-5)
+        np.testing.assert_allclose(variance[out], spread, rtol=1e-3, atol=1e-6)
+
+
+def test_intervals_hold_their_share_of_known_and_of_other_hosts() -> None:
+    """Errors whose variance is 2 v and hardly any noise, where the process believes in noise."""
+    near, far = GENERATOR.uniform(0.01, 0.1, 4000), GENERATOR.uniform(0.1, 0.6, 4000)
+    alone, other = (Residuals(np.sqrt(2.0 * v) * GENERATOR.normal(size=4000), v) for v in (near, far))
+    scale = calibrated(alone, other, 0.05, 0.68, n_groups=100)
+    for residuals in (alone, other):
+        inside = np.abs(residuals.errors) < norm.ppf(0.84) * scale.deviations(residuals.variances)
+        assert inside.mean() == pytest.approx(0.68, abs=0.02)
+    few = calibrated(alone, other, 0.05, 0.68, n_groups=3)
+    assert few.ratio == 1.0
 
 
 def test_leave_one_out_agrees_with_leaving_out(model: BarrierModel) -> None:
@@ -110,6 +202,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     write_model_file(tmp_path / "x.castile", {"kind": "potential"}, {"a": np.zeros(1)})
     with pytest.raises(ModelFileError, match="no model of barriers"):
         load_barrier_model(tmp_path / "x.castile")
+    write_model_file(tmp_path / "old.castile", {"kind": "barriers", "spread": 1.0}, {"a": np.zeros(1)})
+    with pytest.raises(ModelFileError, match=r"fit it again"):
+        load_barrier_model(tmp_path / "old.castile")
 
 
 def test_wrong_label_is_suspicious_and_hardly_matters(paths: list[MigrationPath]) -> None:

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from castile.barriers.features import PathFeatures
+from castile.barriers.host_groups import SIMILARITY, host_formulas
 from castile.barriers.model import BarrierModel, BarrierPrediction
 from castile.barriers.path import MigrationPath
 from castile.barriers.scores import BarrierScores, score
@@ -20,7 +21,6 @@ from castile.splits import LeakproofKFold
 
 Folds = Literal["random", "leak-proof"]
 IndexArray = NDArray[np.int64]
-SIMILARITY = 0.999  # paths whose SOAP vectors are more alike than this stay together
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def cross_validate(
     for train, test in pairs:
         fold = clone(model).fit_features(features.take(train), [paths[i] for i in train])
         predicted = fold.predict_features(features.take(test))
-        values = (predicted.barrier, predicted.mean, predicted.std, predicted.lower, predicted.upper)
+        values = (predicted.barrier, predicted.median, predicted.std, predicted.lower, predicted.upper)
         for column, value in zip(columns, (*values, predicted.extrapolation_grade), strict=True):
             column[test] = value
         if advance is not None:
@@ -116,7 +116,7 @@ def _folds(
     if kind != "leak-proof":
         raise InputError(f"folds = {kind!r}: give 'random' or 'leak-proof'")
     vectors = features.soap[0].reshape(len(paths), -1)
-    groups = np.array([path.host_formula or path.formula for path in paths])
+    groups = host_formulas(paths)
     splitter = LeakproofKFold(n_folds, threshold=similarity, random_state=seed)
     pairs = list(splitter.split(vectors, barriers, groups))
     return iter(pairs), len(np.unique(splitter.components_))

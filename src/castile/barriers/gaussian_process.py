@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize
 
+from castile.barriers.channel_mixing import (
+    channel_pairs,
+    distances_by_pair,
+    pair_weights,
+    weight_gradient,
+)
+from castile.barriers.process_inputs import HyperParameters, Inputs, Prior
 from castile.errors import FitError
 
 Float64Array = NDArray[np.float64]
@@ -18,76 +25,8 @@ _MEAN_VARIANCE = 4.0  # prior variance of the constant
 _JITTER = 1e-10
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Rows of standardized numbers (n, d) and of SOAP vectors (n, n_blocks, m)."""
-
-    numbers: Float64Array
-    vectors: Float64Array
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @cached_property
-    def sizes(self) -> Float64Array:
-        """Squared norms of the vectors, (n, n_blocks)."""
-        return np.asarray(np.einsum("ibm,ibm->ib", self.vectors, self.vectors))
-
-    def take(self, rows: NDArray[np.int64]) -> Inputs:
-        """Return some of the rows."""
-        return Inputs(self.numbers[rows], self.vectors[rows])
-
-
-@dataclass(frozen=True)
-class HyperParameters:
-    """What the evidence decides, as logarithms.
-
-    Attributes
-    ----------
-    lengths : ndarray, shape (d,)
-        Of the numbers.
-    distances : ndarray, shape (n_blocks,)
-        Of the SOAP distances.
-    amplitude, noise, slope : float
-        Standard deviations of the stationary part, the noise and the linear part.
-    """
-
-    lengths: Float64Array
-    distances: Float64Array
-    amplitude: float
-    noise: float
-    slope: float
-
-    def pack(self) -> Float64Array:
-        """All in one vector."""
-        return np.concatenate([self.lengths, self.distances, [self.amplitude, self.noise, self.slope]])
-
-    @classmethod
-    def unpack(cls, vector: Float64Array, n_numbers: int) -> HyperParameters:
-        """Inverse of ``pack``."""
-        amplitude, noise, slope = (float(value) for value in vector[-3:])
-        return cls(vector[:n_numbers].copy(), vector[n_numbers:-3].copy(), amplitude, noise, slope)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Normal prior of the logarithms: mean (n,) and standard deviation (n,)."""
-
-    mean: Float64Array
-    deviation: Float64Array
-
-    @classmethod
-    def default(cls, n_numbers: int, n_blocks: int) -> Prior:
-        """Lengths that grow with the number of inputs, so that no input matters before the data say so."""
-        lengths = np.full(n_numbers, np.log(1.5 * np.sqrt(max(n_numbers, 1))))
-        distances = np.full(n_blocks, 0.5 * np.log(max(n_blocks, 1)))
-        mean = np.concatenate([lengths, distances, np.log([0.6, 0.3, 0.3])])
-        deviation = np.concatenate([np.full(n_numbers + n_blocks, 0.5), [1.0, 0.7, 1.0]])
-        return cls(mean, deviation)
-
-
 def squared_distances(A: Inputs, B: Inputs) -> tuple[Float64Array, ...]:
-    """|p - q|^2 of each block of vectors, (n_a, n_b) each."""
+    """|p - q|^2 of each block of (mixed) vectors, (n_a, n_b) each."""
     blocks = []
     for k in range(A.vectors.shape[1]):
         first, second = A.vectors[:, k], B.vectors[:, k]
@@ -124,11 +63,11 @@ def prior_variances(parameters: HyperParameters, inputs: Inputs) -> Float64Array
 def _scaled(
     parameters: HyperParameters, x: Float64Array, y: Float64Array, distances: Sequence[Float64Array]
 ) -> Float64Array:
-    """Squared distance of all inputs together, in units of the length scales."""
+    """Squared distance of the numbers and the given blocks, in units of the length scales."""
     first, second = x * np.exp(-parameters.lengths), y * np.exp(-parameters.lengths)
     squared = np.einsum("id,id->i", first, first)[:, None] + np.einsum("id,id->i", second, second)[None]
     squared -= 2.0 * first @ second.T
-    for scale, block in zip(parameters.distances, distances, strict=True):
+    for scale, block in zip(parameters.distances, distances, strict=False):
         squared += block * np.exp(-2.0 * scale)
     return np.maximum(squared, 0.0)
 
@@ -143,7 +82,7 @@ def _matern(squared: Float64Array) -> tuple[Float64Array, Float64Array]:
 def negative_log_posterior(
     vector: Float64Array,
     inputs: Inputs,
-    distances: Sequence[Float64Array],
+    distances: Float64Array,
     targets: Float64Array,
     weights: Float64Array,
     prior: Prior,
@@ -152,15 +91,19 @@ def negative_log_posterior(
 
     Arguments:
         vector: packed hyper-parameters.
-        inputs, distances: training rows and their block distances.
+        inputs: training rows.
+        distances: theirs, by ``distances_by_pair``.
         targets: (n,).
         weights: (n,) noise variance of each target relative to exp(2 noise).
         prior: of the hyper-parameters.
 
     """
     x, n = inputs.numbers, len(targets)
-    parameters = HyperParameters.unpack(vector, x.shape[1])
-    stationary, slope = _matern(_scaled(parameters, x, x, distances))
+    parameters, pairs = HyperParameters.unpack(vector, inputs), channel_pairs(inputs.channels)
+    factors = np.exp(-2.0 * parameters.distances)[:, None] * pair_weights(pairs, parameters.mixing)
+    flat = distances.reshape(factors.size, n * n)
+    squared = (factors.reshape(-1) @ flat).reshape(n, n)
+    stationary, slope = _matern(_scaled(parameters, x, x, ()) + squared)
     amplitude, noise = np.exp(2 * parameters.amplitude), np.exp(2 * parameters.noise) * weights
     linear = np.exp(2 * parameters.slope) / max(x.shape[1], 1) * (x @ x.T)
     K = amplitude * stationary + linear + _MEAN_VARIANCE
@@ -174,13 +117,12 @@ def negative_log_posterior(
     sensitivity = inverse - np.outer(alpha, alpha)
     by_distance = sensitivity * (amplitude * slope)
     scaled = x * np.exp(-parameters.lengths)
+    by_factor = 0.5 * factors * (flat @ by_distance.reshape(-1)).reshape(factors.shape)
     gradient = np.concatenate(
         [
             by_distance.sum(axis=1) @ scaled**2 - np.einsum("id,id->d", scaled, by_distance @ scaled),
-            [
-                0.5 * np.vdot(by_distance, block) * np.exp(-2.0 * scale)
-                for scale, block in zip(parameters.distances, distances, strict=True)
-            ],
+            by_factor.sum(axis=1),
+            weight_gradient(pairs, -0.5 * by_factor.sum(axis=0), len(parameters.mixing)),
             [
                 amplitude * np.vdot(sensitivity, stationary),
                 np.diagonal(sensitivity) @ noise,
@@ -216,6 +158,16 @@ class FittedProcess:
     lower: Float64Array
     alpha: Float64Array
 
+    @cached_property
+    def seen(self) -> Inputs:
+        """Training rows with the learned weights of the channels."""
+        return self.inputs.mixed(self.parameters)
+
+    def covariance(self, inputs: Inputs) -> Float64Array:
+        """Return k between given and training rows, (n, n_train)."""
+        given = inputs.mixed(self.parameters)
+        return kernel(self.parameters, given, self.seen, squared_distances(given, self.seen))
+
     @property
     def noise_variance(self) -> float:
         """Variance of the noise of a target that is not suspicious."""
@@ -223,7 +175,7 @@ class FittedProcess:
 
     def predict(self, inputs: Inputs) -> tuple[Float64Array, Float64Array]:
         """Mean and variance (without noise) of the latent values, (n,) each."""
-        cross = kernel(self.parameters, inputs, self.inputs, squared_distances(inputs, self.inputs))
+        cross = self.covariance(inputs)
         half = solve_triangular(self.lower, cross.T, lower=True)
         explained = np.einsum("ij,ij->j", half, half)
         variance = np.maximum(prior_variances(self.parameters, inputs) - explained, 1e-12)
@@ -239,9 +191,27 @@ class FittedProcess:
         variance = 1.0 / diagonal - self.noise_variance * self.weights
         return self.targets - self.alpha / diagonal, np.maximum(variance, 1e-12)
 
+    def leave_groups_out(self, groups: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
+        """As ``leave_one_out``, but each target from those of other groups (n,).
+
+        With the inverse covariance C and one group G, the mean is y_G - C_GG^-1 alpha_G and the covariance
+        C_GG^-1.
+
+        Source: Rasmussen and Williams (2006), Eqs. 5.12, for blocks.
+        """
+        inverse, _ = lapack.dpotri(self.lower, lower=1)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        mean, variance = np.empty_like(self.targets), np.empty_like(self.targets)
+        for group in np.unique(groups):
+            rows = np.flatnonzero(groups == group)
+            covariance = np.linalg.inv(inverse[np.ix_(rows, rows)])
+            mean[rows] = self.targets[rows] - covariance @ self.alpha[rows]
+            variance[rows] = np.diagonal(covariance)
+        return mean, np.maximum(variance - self.noise_variance * self.weights, 1e-12)
+
     def leverage(self, inputs: Inputs) -> Float64Array:
         """Weight of each training target in each prediction, (n, n_train)."""
-        cross = kernel(self.parameters, inputs, self.inputs, squared_distances(inputs, self.inputs))
+        cross = self.covariance(inputs)
         return np.asarray(cho_solve((self.lower, True), cross.T).T)
 
 
@@ -252,7 +222,8 @@ def condition(
 
     Raises FitError when the covariance is not positive definite.
     """
-    K = kernel(parameters, inputs, inputs, squared_distances(inputs, inputs))
+    seen = inputs.mixed(parameters)
+    K = kernel(parameters, seen, seen, squared_distances(seen, seen))
     K[np.diag_indices(len(targets))] += np.exp(2 * parameters.noise) * weights + _JITTER
     lower, failed = lapack.dpotrf(K, lower=1, clean=1)
     if failed or not np.isfinite(lower).all():
@@ -265,7 +236,7 @@ def fit_process(
     targets: Float64Array,
     *,
     n_steps: int = 30,
-    n_reweightings: int = 1,
+    n_reweightings: int = 2,
     degrees: float = 4.0,
     start: HyperParameters | None = None,
 ) -> FittedProcess:
@@ -277,8 +248,8 @@ def fit_process(
     Source: Rasmussen and Williams (2006), section 5.4.1; Lange, Little, Taylor, J. Am. Stat. Assoc. 84, 881
     (1989), for the weights.
     """
-    distances = squared_distances(inputs, inputs)
-    prior = Prior.default(inputs.numbers.shape[1], inputs.vectors.shape[1])
+    distances = distances_by_pair(inputs.vectors, inputs.channels)
+    prior = Prior.default(inputs.numbers.shape[1], inputs.vectors.shape[1], inputs.n_channels)
     vector = prior.mean.copy() if start is None else start.pack()
     weights = np.ones(len(targets))
     for round_number in range(n_reweightings + 1):
@@ -292,7 +263,7 @@ def fit_process(
             options={"maxiter": steps},
         )
         vector = np.asarray(found.x)
-        process = condition(HyperParameters.unpack(vector, inputs.numbers.shape[1]), inputs, targets, weights)
+        process = condition(HyperParameters.unpack(vector, inputs), inputs, targets, weights)
         if round_number < n_reweightings:
             weights = _student_weights(process, degrees)
     return process

@@ -10,10 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from castile.barriers.features import Featurizer, PathFeatures
-from castile.barriers.gaussian_process import FittedProcess, Inputs, fit_process
+from castile.barriers.calibration import Residuals, calibrated
+from castile.barriers.channel_mixing import FIXED, Mixing, checked_mixing
+from castile.barriers.features import DESCRIPTORS, Featurizer, PathFeatures
+from castile.barriers.gaussian_process import FittedProcess, fit_process
+from castile.barriers.host_groups import host_groups
 from castile.barriers.path import MigrationPath
 from castile.barriers.path_ends import settled
+from castile.barriers.process_inputs import Inputs
 from castile.barriers.views import VIEWS, View, columns, soap_blocks
 from castile.errors import InputError, NotFittedError
 
@@ -31,9 +35,9 @@ class BarrierPrediction:
     Attributes
     ----------
     barrier : ndarray
-        Median of the predictive distribution, eV.
-    mean : ndarray
-        Its mean, eV: never smaller, since barriers are skewed to high values.
+        Mean of the predictive distribution, eV: what misses least on average, squared.
+    median : ndarray
+        Its median, eV: never larger, since barriers are skewed to high values.
     std : ndarray
         Its standard deviation, eV.
     lower, upper : ndarray
@@ -45,7 +49,7 @@ class BarrierPrediction:
     """
 
     barrier: Float64Array
-    mean: Float64Array
+    median: Float64Array
     std: Float64Array
     lower: Float64Array
     upper: Float64Array
@@ -59,11 +63,9 @@ class BarrierPrediction:
 
     def probability_below(self, threshold: float, model: BarrierModel) -> Float64Array:
         """Probability that each barrier lies below ``threshold`` eV."""
-        scale = np.log(self.upper + model.shift) - np.log(self.barrier + model.shift)
-        scale /= norm.ppf(0.5 + 0.5 * self.coverage)
-        return np.asarray(
-            norm.cdf((np.log(threshold + model.shift) - np.log(self.barrier + model.shift)) / scale)
-        )
+        center = np.log(self.median + model.shift)
+        scale = (np.log(self.upper + model.shift) - center) / norm.ppf(0.5 + 0.5 * self.coverage)
+        return np.asarray(norm.cdf((np.log(threshold + model.shift) - center) / scale))
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,9 @@ class BarrierModel(RegressorMixin, BaseEstimator):
 
     .. math:: \ln(E_b + e_0) = f(\text{path}) + \text{Student-t noise}
 
-    Length scales, amplitudes and noise are learned by evidence; the width of the intervals is set so that
-    leave-one-out intervals of the training paths hold their share.
+    Length scales, amplitudes and noise are learned by evidence. Each process counts by the inverse of its
+    variance. The width of the intervals is set so that those of leave-one-out and of leave-host-out hold
+    their share of the training paths.
 
     Parameters
     ----------
@@ -111,14 +114,16 @@ class BarrierModel(RegressorMixin, BaseEstimator):
     straight : bool
         Reduce each path to the straight line between its ends, as published data sets have them; otherwise
         images are used as they are.
+    mixing : "fixed" or "learned"
+        Whether the weights of the density channels of SOAP, properties of the elements, are learned too.
 
     Attributes
     ----------
     features_ : PathFeatures
         Of the training paths.
     processes_ : tuple of FittedProcess
-    spread_ : float
-        Factor on standard deviations that makes the intervals hold their share.
+    scale_of_intervals_ : IntervalScale
+        What makes the intervals hold their share.
     path_ids_, systems_ : tuple of str
     """
 
@@ -131,6 +136,7 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         coverage: float = _SIGMA_COVERAGE,
         views: Sequence[View] = VIEWS,
         straight: bool = True,
+        mixing: Mixing = "fixed",
     ) -> None:
         self.shift = shift
         self.n_steps = n_steps
@@ -138,6 +144,7 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         self.coverage = coverage
         self.views = views
         self.straight = straight
+        self.mixing = mixing
 
     def featurize(self, paths: Sequence[MigrationPath]) -> PathFeatures:
         """Features of paths as this model sees them."""
@@ -174,6 +181,7 @@ class BarrierModel(RegressorMixin, BaseEstimator):
             raise InputError(
                 f"shift = {self.shift}, coverage = {self.coverage}: give shift > 0 and 0 < coverage < 1"
             )
+        checked_mixing(self.mixing)
         single = tuple(
             blocks.astype(np.float32).astype(np.float64) for blocks in features.soap
         )  # as in files
@@ -188,20 +196,26 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         self.scale_ = np.where(deviations > 1e-9, deviations, 1.0)
         targets = np.log(np.maximum(barriers, SMALLEST_TARGET) + self.shift)
         self.offset_ = float(targets.mean())
-        rounds = 1 if self.robust else 0
+        rounds = 2 if self.robust else 0
         self.processes_ = tuple(
             fit_process(inputs, targets - self.offset_, n_steps=self.n_steps, n_reweightings=rounds)
             for inputs in self._inputs(features)
         )
-        self._calibrate()
+        self._calibrate(host_groups(paths, features), targets - self.offset_)
         return self
 
-    def _calibrate(self) -> None:
-        """Set the width of intervals and the scale of the extrapolation grade by leave-one-out."""
-        mean, variance, total = self._combine([process.leave_one_out() for process in self.processes_])
-        targets = np.log(np.maximum(self.barriers_, SMALLEST_TARGET) + self.shift) - self.offset_
-        z = np.abs(targets - mean) / np.sqrt(total)
-        self.spread_ = float(np.quantile(z, self.coverage) / norm.ppf(0.5 + 0.5 * self.coverage))
+    def _calibrate(self, groups: NDArray[np.int64], targets: Float64Array) -> None:
+        """Set the width of intervals and the scale of the extrapolation grade by leaving out."""
+        mean, variance = self._combine([process.leave_one_out() for process in self.processes_])
+        other, wider = self._combine([process.leave_groups_out(groups) for process in self.processes_])
+        noise = float(np.mean([process.noise_variance for process in self.processes_]))
+        self.scale_of_intervals_ = calibrated(
+            Residuals(targets - mean, variance),
+            Residuals(targets - other, wider),
+            noise,
+            self.coverage,
+            len(np.unique(groups)),
+        )
         self.usual_variance_ = float(np.quantile(variance, 0.99))
 
     def _inputs(self, features: PathFeatures) -> list[Inputs]:
@@ -210,17 +224,19 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         inputs = []
         for view in self.views:
             chosen = np.clip(numbers[:, columns(view, features.names)], -view.limit, view.limit)
-            inputs.append(Inputs(chosen, soap_blocks(features, view.soap)))
+            learned = self.mixing == "learned" and view.soap is not None
+            channels = DESCRIPTORS[view.soap or 0].channels_of_features() if learned else FIXED
+            inputs.append(Inputs(chosen, soap_blocks(features, view.soap), channels))
         return inputs
 
-    def _combine(
-        self, parts: Sequence[tuple[Float64Array, Float64Array]]
-    ) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Mean, variance without noise, and variance with noise of the average of the processes."""
-        means = np.stack([mean for mean, _ in parts])
-        variance = np.stack([value for _, value in parts]).mean(axis=0) + means.var(axis=0)
-        noise = float(np.mean([process.noise_variance for process in self.processes_]))
-        return means.mean(axis=0), variance, variance + noise
+    @staticmethod
+    def _combine(parts: Sequence[tuple[Float64Array, Float64Array]]) -> tuple[Float64Array, Float64Array]:
+        """Mean and variance (without noise) of the average of the processes, weighted by 1 / variance."""
+        means, variances = np.stack([mean for mean, _ in parts]), np.stack([value for _, value in parts])
+        weights = 1.0 / variances
+        weights /= weights.sum(axis=0)
+        mean = (weights * means).sum(axis=0)
+        return mean, (weights * (variances + np.square(means - mean))).sum(axis=0)
 
     def predict(self, paths: Sequence[MigrationPath]) -> Float64Array:
         """Barriers, eV, (n_paths,)."""
@@ -250,9 +266,9 @@ class BarrierModel(RegressorMixin, BaseEstimator):
         self._require_fitted()
         return self._in_ev(*self._combine([process.leave_one_out() for process in self.processes_]))
 
-    def _in_ev(self, mean: Float64Array, variance: Float64Array, total: Float64Array) -> BarrierPrediction:
-        """Shifted log-normal distribution in eV from mean and variances of the logarithm."""
-        center, deviation = mean + self.offset_, self.spread_ * np.sqrt(total)
+    def _in_ev(self, mean: Float64Array, variance: Float64Array) -> BarrierPrediction:
+        """Shifted log-normal distribution in eV from mean and variance of the logarithm."""
+        center, deviation = mean + self.offset_, self.scale_of_intervals_.deviations(variance)
         center = np.clip(center, np.log(self.shift) - 5.0, np.log(self.shift + 100.0))
         width = norm.ppf(0.5 + 0.5 * self.coverage) * deviation
         squared = np.minimum(deviation**2, 4.0)
@@ -262,8 +278,8 @@ class BarrierModel(RegressorMixin, BaseEstimator):
             return np.maximum(np.exp(logarithm) - self.shift, 0.0)
 
         return BarrierPrediction(
-            barrier=barrier(center),
-            mean=barrier(center + 0.5 * squared),
+            barrier=barrier(center + 0.5 * squared),
+            median=barrier(center),
             std=np.exp(center + 0.5 * squared) * np.sqrt(np.expm1(squared)),
             lower=barrier(center - width),
             upper=barrier(center + width),
@@ -274,11 +290,10 @@ class BarrierModel(RegressorMixin, BaseEstimator):
     def suspicious_labels(self, threshold: float = _SUSPICIOUS) -> tuple[SuspiciousLabel, ...]:
         """Training barriers more than ``threshold`` standard deviations from what others say, worst first."""
         self._require_fitted()
-        parts = [process.leave_one_out() for process in self.processes_]
-        mean, _, total = self._combine(parts)
+        mean, variance = self._combine([process.leave_one_out() for process in self.processes_])
         targets = np.log(np.maximum(self.barriers_, SMALLEST_TARGET) + self.shift) - self.offset_
-        z = (targets - mean) / (self.spread_ * np.sqrt(total))
-        expected = self._in_ev(mean, total, total).barrier
+        z = (targets - mean) / self.scale_of_intervals_.deviations(variance)
+        expected = self._in_ev(mean, variance).median
         contradicted = np.abs(z) > threshold
         odd = (self.barriers_ < IMPLAUSIBLE[0]) | (self.barriers_ > IMPLAUSIBLE[1])
         order = [int(i) for i in np.argsort(-np.abs(z)) if contradicted[i] or odd[i]]

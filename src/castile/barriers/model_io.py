@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from castile.barriers.calibration import IntervalScale
 from castile.barriers.features import PathFeatures
-from castile.barriers.gaussian_process import HyperParameters, condition
+from castile.barriers.gaussian_process import condition
 from castile.barriers.model import SMALLEST_TARGET, BarrierModel
+from castile.barriers.process_inputs import HyperParameters
 from castile.barriers.views import View
 from castile.errors import ModelFileError
 from castile.formats.model_file import read_model_file, write_model_file
 
 KIND = "barriers"
+FORMAT = 2  # of what a model computes: features, kernels, intervals
 
 
 def save_barrier_model(model: BarrierModel, path: str | os.PathLike[str]) -> str:
@@ -32,6 +35,8 @@ def save_barrier_model(model: BarrierModel, path: str | os.PathLike[str]) -> str
         "robust": model.robust,
         "coverage": model.coverage,
         "straight": model.straight,
+        "mixing": model.mixing,
+        "format": FORMAT,
         "views": [
             {"patterns": list(view.patterns), "soap": view.soap, "limit": view.limit} for view in model.views
         ],
@@ -41,7 +46,11 @@ def save_barrier_model(model: BarrierModel, path: str | os.PathLike[str]) -> str
         "systems": list(model.systems_),
         "mobile": list(model.mobile_),
         "offset": model.offset_,
-        "spread": model.spread_,
+        "intervals": [
+            model.scale_of_intervals_.spread,
+            model.scale_of_intervals_.ratio,
+            model.scale_of_intervals_.noise,
+        ],
         "usual_variance": model.usual_variance_,
     }
     arrays = {
@@ -72,6 +81,12 @@ def load_barrier_model(path: str | os.PathLike[str]) -> BarrierModel:
         raise ModelFileError(
             f"{os.fspath(path)}: holds no model of barriers; name one that 'castile barriers fit' wrote"
         )
+    if header.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{os.fspath(path)}: this model of barriers was written by another version of Castile "
+            f"(format {header.get('format', 1)}, needed {FORMAT}), whose features differ; fit it again with "
+            "'castile barriers fit'"
+        )
     model = BarrierModel(
         header["shift"],
         header["n_steps"],
@@ -79,18 +94,19 @@ def load_barrier_model(path: str | os.PathLike[str]) -> BarrierModel:
         coverage=header["coverage"],
         views=tuple(View(tuple(view["patterns"]), view["soap"], view["limit"]) for view in header["views"]),
         straight=header["straight"],
+        mixing=header["mixing"],
     )
     soap = tuple(arrays[f"soap_{k}"].astype(np.float64) for k in range(header["n_descriptors"]))
     model.features_ = PathFeatures(tuple(header["names"]), arrays["physical"], soap)
     model.barriers_, model.center_, model.scale_ = arrays["barriers"], arrays["center"], arrays["scale"]
     model.path_ids_, model.systems_ = tuple(header["path_ids"]), tuple(header["systems"])
     model.mobile_ = tuple(header["mobile"])
-    model.offset_, model.spread_ = header["offset"], header["spread"]
+    model.offset_, model.scale_of_intervals_ = header["offset"], IntervalScale(*header["intervals"])
     model.usual_variance_ = header["usual_variance"]
     targets = np.log(np.maximum(model.barriers_, SMALLEST_TARGET) + model.shift) - model.offset_
     model.processes_ = tuple(
         condition(
-            HyperParameters.unpack(arrays[f"parameters_{k}"], inputs.numbers.shape[1]),
+            HyperParameters.unpack(arrays[f"parameters_{k}"], inputs),
             inputs,
             targets,
             arrays[f"weights_{k}"],

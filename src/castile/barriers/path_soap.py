@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.barriers.channel_mixing import channels_of_features
 from castile.barriers.ions import electronegativity, ionic_radii
 from castile.barriers.surroundings import Ion, Surroundings
 from castile.descriptors.cutoffs import CosineCutoff
@@ -55,6 +56,10 @@ class PathSoap:
         """Length of one power spectrum."""
         combined = N_CHANNELS[self.channels] * self.n_max
         return (self.l_max + 1) * combined * (combined + 1) // 2
+
+    def channels_of_features(self) -> NDArray[np.int64]:
+        """Return the two density channels of each component of a power spectrum, (n_features, 2)."""
+        return channels_of_features(N_CHANNELS[self.channels], self.n_max, self.l_max)
 
     def scale(self, ion: Ion, around: Surroundings) -> float:
         """Factor between Angstrom and scaled Angstrom."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.barriers.host_features import host_features
 from castile.barriers.ionic_band import Band, PairPotential, ionic_band
 from castile.barriers.ions import BOND_VALENCE_SOFTNESS, bond_valence_radius, electronegativity, ionic_radii
 from castile.barriers.path import MigrationPath
+from castile.barriers.site_potential import site_features
 from castile.barriers.surroundings import HostChemistry, Ion, Surroundings
 
 Float64Array = NDArray[np.float64]
@@ -35,6 +37,7 @@ def physical_features(
         features |= _energies(name, band, ion, line)
     features |= _geometry("straight", ion, around, line)
     features |= _geometry("relaxed", ion, around, bands["soft"].positions)
+    features |= site_features(ion, around, line) | host_features(path, chemistry)
     return {name: float(value) for name, value in features.items()}
 
 

@@ -16,7 +16,7 @@ from castile.formats.table_file import Cell, TableWriter
 COLUMNS: tuple[tuple[str, type], ...] = (
     ("path_id", str), ("system", str), ("formula", str), ("mobile", str), ("path_length_ang", float),
     ("barrier_ev", float), ("barrier_std_ev", float), ("barrier_lower_ev", float),
-    ("barrier_upper_ev", float), ("barrier_mean_ev", float), ("good_conductor_probability", float),
+    ("barrier_upper_ev", float), ("barrier_median_ev", float), ("good_conductor_probability", float),
     ("extrapolation_grade", float),
     ("extrapolates", bool), ("reference_barrier_ev", float), ("leans_on", str), ("warning", str),
     ("error", str),
@@ -121,7 +121,7 @@ def _cells(
     return (
         path.path_id, path.system, path.formula, path.symbol, path.length,
         float(prediction.barrier[row]), float(prediction.std[row]), float(prediction.lower[row]),
-        float(prediction.upper[row]), float(prediction.mean[row]), chance,
+        float(prediction.upper[row]), float(prediction.median[row]), chance,
         float(prediction.extrapolation_grade[row]), bool(prediction.extrapolates[row] or new_ion),
         path.barrier, "; ".join(f"{s.path_id} ({s.weight:+.2f})" for s in support), "; ".join(warnings), None,
     )  # fmt: skip

@@ -28,7 +28,7 @@ class BarrierScores:
     threshold : float
         eV; below it an ion conducts well.
     accuracy, precision, recall : float or None
-        Of "below the threshold"; None where there is nothing to count.
+        Of "more likely than not below the threshold"; None where there is nothing to count.
     coverage : float
         Share of barriers inside their interval.
     expected_coverage : float
@@ -75,7 +75,7 @@ def score(barriers: ArrayLike, prediction: BarrierPrediction, threshold: float =
     y, p = np.asarray(barriers, dtype=np.float64), prediction.barrier
     errors = p - y
     spread = float(np.square(y - y.mean()).sum())
-    good, called = y < threshold, p < threshold
+    good, called = y < threshold, prediction.median < threshold  # more likely than not
     hits = int((good & called).sum())
     return BarrierScores(
         n=len(y),
@@ -141,7 +141,7 @@ def calibration_curve(
 
     """
     y = np.asarray(barriers, dtype=np.float64)
-    center = np.log(prediction.barrier + shift)
+    center = np.log(prediction.median + shift)
     deviation = (np.log(prediction.upper + shift) - center) / norm.ppf(0.5 + 0.5 * prediction.coverage)
     z = np.abs(np.log(np.maximum(y, 0.01) + shift) - center) / deviation
     expected = np.asarray(levels, dtype=np.float64)

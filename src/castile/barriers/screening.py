@@ -17,6 +17,7 @@ from castile.barriers.crystals import Crystal
 from castile.barriers.features import Featurizer, concatenate
 from castile.barriers.hops import Hop, find_hops, import_spglib
 from castile.barriers.model import BarrierModel
+from castile.barriers.model_io import FORMAT
 from castile.barriers.percolation import import_networkx, percolation
 from castile.errors import InputError
 from castile.execution.journal import Journal
@@ -230,7 +231,9 @@ def _fingerprint(model: BarrierModel, settings: ScreenSettings) -> str:
     for process in model.processes:
         digest.update(process.parameters.pack().tobytes())
         digest.update(process.alpha.tobytes())
-    digest.update(repr((model.shift, model.spread_, model.coverage, model.straight)).encode())
+    digest.update(
+        repr((model.shift, model.scale_of_intervals_, model.coverage, model.straight, FORMAT)).encode()
+    )
     return digest.hexdigest()
 
 

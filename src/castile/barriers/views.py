@@ -40,13 +40,15 @@ _CHEMISTRY = (
 _PHYSICS = (
     "soft_barrier", "soft_quarter", "soft_middle", "long_barrier", "long_quarter", "soft_detour",
     "soft_uneven", "soft_ends", "relaxed_narrowest", "relaxed_cation_highest", "straight_cation_ends",
-    "straight_squeeze_top", "relaxed_crowding_top", "straight_blocked",
+    "straight_squeeze_top", "relaxed_crowding_top", "straight_blocked", "site_*",
 )  # fmt: skip
 VIEWS = (
     View(_CHEMISTRY + _PHYSICS, soap=0),
     View(_CHEMISTRY + _PHYSICS, soap=1),
     View(
-        ("length", "ion_*", "anion_*", "cation_*", "soft_*", "straight_*", "relaxed_*"), soap=None, limit=3.0
+        ("length", "ion_*", "anion_*", "cation_*", "host_*", "soft_*", "straight_*", "relaxed_*"),
+        soap=None,
+        limit=3.0,
     ),
 )
 

@@ -70,6 +70,13 @@ PathShape = Annotated[
         help="Reduce every path to the line between its ends (as data sets have them), or use the images.",
     ),
 ]
+Mixing = Annotated[
+    str,
+    typer.Option(
+        metavar="fixed|learned",
+        help="Whether the weights of the SOAP channels (properties of the elements) are learned.",
+    ),
+]
 Coverage = Annotated[float, typer.Option(min=0.05, max=0.99, help="Probability of the intervals.")]
 
 
@@ -81,15 +88,19 @@ def fit(
     coverage: Coverage = 0.6827,
     robust: Annotated[bool, typer.Option(help="Labels that all others contradict lose weight.")] = True,
     path_shape: PathShape = "straight",
+    mixing: Mixing = "fixed",
     threshold: Threshold = 0.5,
 ) -> None:
     """Learn barriers (key 'barrier', eV, or the energies of the images) from PATHS."""
     from castile.barriers import BarrierModel, save_barrier_model, score
+    from castile.barriers.channel_mixing import checked_mixing
     from castile.cli.output import print_table, remark, write_json
 
     _refuse(paths, output, json)
     labelled = _labelled(paths)
-    model = BarrierModel(coverage=coverage, robust=robust, straight=_is_straight(path_shape)).fit(labelled)
+    model = BarrierModel(
+        coverage=coverage, robust=robust, straight=_is_straight(path_shape), mixing=checked_mixing(mixing)
+    ).fit(labelled)
     save_barrier_model(model, output)
     scores = score(model.barriers_, model.leave_one_out(), threshold)
     print_table(_score_table([("leave-one-out", scores)], "Barriers (hyper-parameters from all paths)"))
@@ -183,17 +194,19 @@ def crossval(
     report: Report = None,
     threshold: Threshold = 0.5,
     path_shape: PathShape = "straight",
+    mixing: Mixing = "fixed",
 ) -> None:
     """Cross-validation on PATHS: random folds beside leak-proof ones; nothing of a fold is seen before."""
     from itertools import count
 
     from castile.barriers import BarrierModel, cross_validate
+    from castile.barriers.channel_mixing import checked_mixing
     from castile.barriers.scores import score_classes
     from castile.cli.output import counted, print_table, remark, write_json
 
     _refuse(paths, json, report)
     labelled = _labelled(paths)
-    model = BarrierModel(straight=_is_straight(path_shape))
+    model = BarrierModel(straight=_is_straight(path_shape), mixing=checked_mixing(mixing))
     features = model.featurize(labelled)
     plan: list[tuple[Folds, int]] = [("random", seed + k) for k in range(seeds)]
     plan += [("leak-proof", seed)] if leak_proof else []
