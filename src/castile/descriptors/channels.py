@@ -50,17 +50,31 @@ def chemical_mixing(numbers: ArrayLike, n_channels: int) -> NDArray[np.float64]:
     InputError
         If ``n_channels`` is not between 1 and the number of elements.
     """
-    properties = element_properties(numbers)
-    if not 1 <= n_channels <= len(properties):
+    kappa = _similarity(numbers)
+    if not 1 <= n_channels <= len(kappa):
         raise InputError(
-            f"channels = {n_channels}: give a number between 1 and the number of elements ({len(properties)})"
+            f"channels = {n_channels}: give a number between 1 and the number of elements ({len(kappa)})"
         )
-    squared = ((properties[:, None] - properties[None, :]) ** 2).sum(axis=2)
-    values, vectors = np.linalg.eigh(np.exp(-0.5 * squared))
+    values, vectors = np.linalg.eigh(kappa)
     largest = np.argsort(values)[::-1][:n_channels]
     mixing = vectors[:, largest] * np.sqrt(np.maximum(values[largest], 0.0))
     signs = np.sign(mixing[np.abs(mixing).argmax(axis=0), np.arange(n_channels)])
     return mixing * np.where(signs == 0.0, 1.0, signs)
+
+
+def channels_for_similarity(numbers: ArrayLike, kept: float) -> int:
+    """Return the fewest channels that keep the part ``kept`` of the trace of kappa (``chemical_mixing``)."""
+    values = np.linalg.eigvalsh(_similarity(numbers))[::-1]
+    shares = np.cumsum(values) / np.sum(values)
+    return min(int(np.searchsorted(shares, kept)) + 1, len(values))
+
+
+def _similarity(numbers: ArrayLike) -> NDArray[np.float64]:
+    """Return kappa between elements, (n_elements, n_elements)."""
+    properties = element_properties(numbers)
+    squared = ((properties[:, None] - properties[None, :]) ** 2).sum(axis=2)
+    similarity: NDArray[np.float64] = np.exp(-0.5 * squared)
+    return similarity
 
 
 def mixing_matrix(channels: int | ArrayLike | None, numbers: tuple[int, ...]) -> NDArray[np.float64]:

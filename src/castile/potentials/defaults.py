@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from castile.descriptors.channels import channels_for_similarity
 from castile.potentials.settings import (
     FitSettings,
     PairSettings,
@@ -19,6 +20,10 @@ SCALING_IN_BONDS, SHORTEST_SCALING, SCALING_EXPONENT = 1.0, 1.5, 3.0
 N_MAX, L_MAX = 8, 6
 MANY_ELEMENTS, N_MAX_MANY, L_MAX_MANY = 3, 6, 4
 MOST_OWN_CHANNELS = 4
+SIMILARITY_KEPT = 0.95
+"""Part of the chemical similarity between the elements that shared channels must keep."""
+ATOMS_PER_TRIPLE = 200
+"""Atoms for each centre and pair of neighbouring elements from which elements are learned one by one."""
 ZETA, ZETA_MOLECULES = 2.0, 4.0
 OPERATIONS_PER_ATOM, OPERATIONS_PER_ATOM_MOLECULES = 2e8, 1e9
 """Operations per training atom that the default number of sparse points may cost; molecules, all of one kind,
@@ -101,12 +106,9 @@ def _fill_soap(
     zeta = ZETA_MOLECULES if survey.molecular else ZETA
     reason = "larger values resolve more and generalize less; molecules stay near their training structures"
     choose("zeta", zeta, f"{zeta:g}", reason)
-    if survey.elements_per_atom > MOST_OWN_CHANNELS:
-        mean = f"{survey.elements_per_atom:.1f} elements on average"
-        reason = f"structures mix {mean}, and the cost grows as the square of the channels"
-        choose("channels", MOST_OWN_CHANNELS, f"{MOST_OWN_CHANNELS}, shared", reason)
-    else:
-        choose("channels", "elements", "one per element", "elements keep their own density")
+    channels, reason = _channels(survey)
+    shown = "one per element" if channels == "elements" else f"{channels}, shared"
+    choose("channels", channels, shown, reason)
     filled = term.model_copy(update=values)
     affordable = affordable_points(filled, survey, n_labels) // n_terms
     most = max(1, min(affordable, int(n_labels / LABELS_PER_POINT), survey.n_atoms, MOST_SPARSE))
@@ -114,6 +116,27 @@ def _fill_soap(
     reason = f"about {spend}; at most one in {LABELS_PER_POINT:g} of {n_labels} labels"
     choose("n_sparse", most, str(most), reason)
     return term.model_copy(update=values)
+
+
+def _channels(survey: Survey) -> tuple[int | str, str]:
+    """Return the density channels and the reason: shared ones where elements mix too much to be afforded, or
+    where they are alike and there are too few atoms to learn each by itself.
+    """
+    n_elements = len(survey.elements)
+    if survey.elements_per_atom > MOST_OWN_CHANNELS:
+        mean = f"{survey.elements_per_atom:.1f} elements on average"
+        return (
+            MOST_OWN_CHANNELS,
+            f"structures mix {mean}, and the cost grows as the square of the channels",
+        )
+    needed = channels_for_similarity(survey.elements, SIMILARITY_KEPT)
+    per_triple = survey.n_atoms / n_elements**3
+    if needed < n_elements and per_triple < ATOMS_PER_TRIPLE:
+        return needed, (
+            f"keep {SIMILARITY_KEPT:.0%} of the similarity of {n_elements} elements, which learn from each "
+            f"other: only {per_triple:.0f} atoms for each centre and pair of elements"
+        )
+    return "elements", "elements keep their own density"
 
 
 def fit_operations(survey: Survey) -> float:
