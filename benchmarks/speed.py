@@ -9,13 +9,13 @@ from benchmarks.data import MissingData, data_files
 from benchmarks.isolation import run_isolated
 from benchmarks.records import Check, Record, Table, figure
 from benchmarks.systems import System, speed_systems
+from benchmarks.thread_gain import thread_gains
 
 Numbers = dict[str, float]
 
 VALUES_TARGETS = {"si": 5.0, "gaas": 4.0, "cu": 6.0, "alloy": 4.0}
 GRADIENTS_TARGET = 50.0
 GAP_TARGET = 50.0
-THREADS_TARGET = 1.8
 SMALL_TARGET_MS = 0.4
 ROUNDS = 9
 DESCRIPTORS = ("castile", "dscribe", "featomic", "quippy")
@@ -52,8 +52,10 @@ def speed(quick: bool, threads: tuple[int, ...] = (1, 2)) -> Record:
     if 1 in runs:
         checks += _one_thread_checks(systems, runs[1])
     if 1 in runs and 2 in runs:
-        tables.append(_thread_table(systems, runs))
-        checks += _thread_checks(systems, runs)
+        gains, table, gain_checks = thread_gains(quick)
+        numbers |= gains
+        tables.append(table)
+        checks += gain_checks
     return Record("speed", quick, numbers, tuple(checks), tuple(tables), tuple(notes))
 
 
@@ -233,28 +235,6 @@ def _one_thread_checks(systems: tuple[System, ...], run: Numbers) -> list[Check]
         Check("8 atoms, energy and forces", run["small_castile_ms_per_call"], SMALL_TARGET_MS, "ms")
     )
     return checks
-
-
-def _gains(systems: tuple[System, ...], runs: dict[int, Numbers]) -> list[tuple[str, float]]:
-    keys = [(f"SOAP values, {s.label}", f"{s.key}_values") for s in systems]
-    keys += [(f"SOAP gradients, {s.label}", f"{s.key}_gradients") for s in systems]
-    keys.append(("GAP, energy, forces and stress, Si", "gap"))
-    return [
-        (label, runs[1][f"{key}_castile_us_per_atom"] / runs[2][f"{key}_castile_us_per_atom"])
-        for label, key in keys
-    ]
-
-
-def _thread_table(systems: tuple[System, ...], runs: dict[int, Numbers]) -> Table:
-    rows = tuple((label, f"{figure(gain)}x") for label, gain in _gains(systems, runs))
-    return Table("Castile, gain of the second thread", ("", "gain"), rows)
-
-
-def _thread_checks(systems: tuple[System, ...], runs: dict[int, Numbers]) -> list[Check]:
-    return [
-        Check(f"two threads, {label}", gain, THREADS_TARGET, "x", "at least")
-        for label, gain in _gains(systems, runs)
-    ]
 
 
 def _threads(count: int) -> str:
