@@ -170,6 +170,22 @@ def test_tasks_of_a_process_that_dies_run_again(two_workers: TaskPool, tmp_path:
     assert results == [k * k for k in range(30)]
 
 
+def kill_parent_once(folder: Path, k: int) -> int:
+    """Item 5 ends the program that started its process."""
+    mark = folder / "died"
+    if k == 5 and not mark.exists():
+        mark.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(30.0)
+    return square(k)
+
+
+def test_all_workers_may_die_at_once(two_workers: TaskPool, tmp_path: Path) -> None:
+    results = list(two_workers.map(partial(kill_parent_once, tmp_path), range(30)))
+    assert results == [k * k for k in range(30)]
+    assert list(two_workers.map(square, range(3))) == [0, 1, 4]
+
+
 def test_a_deadly_item_is_named_and_nothing_else_is_blamed(two_workers: TaskPool) -> None:
     items = [Structure(f"train.xyz[{k}]", deadly=k == 5) for k in range(12)]
     results = sorted(two_workers.as_completed(die_always, items), key=lambda result: result.index)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from castile.cli.options import CutoffFunction, DataFiles, JsonFile, RadialBasis, Workers
+
+if TYPE_CHECKING:
+    from castile.structures import StructureSource
 
 
 class Average(StrEnum):
@@ -74,7 +77,7 @@ def describe(
         cutoff_function=cutoff_function.value,
         radial_basis=radial_basis.value,
         central_weight=central_weight,
-        species=species or sorted({int(z) for structure in source for z in structure.atoms.numbers}),
+        species=species or _elements(source),
         channels=channels,
         normalize=normalize,
         average=averages.get(average),
@@ -86,6 +89,18 @@ def describe(
         write_json(json, {"n_rows": written.n_rows, "n_features": written.n_features})
     meaning = "one per atom" if written.row_per_atom else "one per structure"
     remark(f"{written.n_rows:,} rows ({meaning}), {written.n_features:,} features: {written.path}")
+
+
+def _elements(source: StructureSource) -> list[int]:
+    """Atomic numbers in the data, from a first pass over it."""
+    from castile.cli.output import counted
+
+    found: set[int] = set()
+    with counted("finding elements", source.expected_length) as progress:
+        for done, structure in enumerate(source, start=1):
+            found.update(structure.atoms.numbers.tolist())
+            progress(done)
+    return sorted(found)
 
 
 def register(app: typer.Typer) -> None:

@@ -33,6 +33,7 @@ ALLOWED_FAILURES = 2
 _IN_FLIGHT = 3  # tasks per worker: one runs, one waits there, one is on its way back
 _CONNECT_SECONDS = 20.0
 _LOST_SECONDS = 300.0
+_RESTARTS = 3  # of the program that starts local workers
 _POLL_SECONDS = 1.0
 _LOG = "workers.log"
 _QUIET = 60  # above every level of the logging module
@@ -216,35 +217,68 @@ def _local_pool(n_workers: int, folder: str) -> Iterator[TaskPool]:
                 scheduler_kwargs={"dashboard_address": f"{LOCAL_HOST}:0"},  # of its metrics
             )
         )
-        process = stack.enter_context(_worker_program(cluster.scheduler_address, n_workers, folder))
-
-        def check() -> None:
-            if process.poll() is not None:
-                raise WorkerError(f"the worker processes have ended: {_last_words(folder)}")
-
+        program = _WorkerProgram(cluster.scheduler_address, n_workers, folder)
+        stack.callback(program.end)
         client = stack.enter_context(_client(cluster.scheduler_address, "the local scheduler"))
-        _wait_for_workers(client, n_workers, check)
-        yield DaskPool(client, check)
+        _wait_for_workers(client, n_workers, program.check)
+        program.restarts = _RESTARTS
+        yield DaskPool(client, program.check)
 
 
-@contextmanager
-def _worker_program(address: str, n_workers: int, folder: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start ``dask_workers`` in a session of its own, so that Ctrl-C reaches this process only."""
-    threads = str(max(1, thread_count() // n_workers))
-    environment = os.environ | {ENVIRONMENT_VARIABLE: threads, "PYTHONPATH": _search_path()}
-    environment |= dict.fromkeys(_THREAD_VARIABLES, threads)
-    command = [sys.executable, "-m", "castile.execution.dask_workers", address, str(n_workers), folder]
-    with open(Path(folder) / _LOG, "wb") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None
+class _WorkerProgram:
+    """The program ``dask_workers`` in a session of its own, so that Ctrl-C reaches this process only.
+
+    It starts workers that die again; when it is killed itself, with all of them, it is started again.
+    """
+
+    def __init__(self, address: str, n_workers: int, folder: str) -> None:
+        threads = str(max(1, thread_count() // n_workers))
+        environment = os.environ | {ENVIRONMENT_VARIABLE: threads, "PYTHONPATH": _search_path()}
+        self._environment = environment | dict.fromkeys(_THREAD_VARIABLES, threads)
+        module = "castile.execution.dask_workers"
+        self._command = [sys.executable, "-m", module, address, str(n_workers), folder]
+        self._folder = folder
+        self.restarts = 0
+        """How often it may still be started again; none before all workers have been there once."""
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with open(Path(self._folder) / _LOG, "wb") as log:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Start the program again if it was killed.
+
+        Raises
+        ------
+        WorkerError
+            If it ended by itself, or too often.
+        """
+        code = self._process.poll()
+        if code is None:
+            return
+        if code >= 0 or self.restarts == 0:
+            raise WorkerError(f"the worker processes have ended: {_last_words(self._folder)}")
+        self._close_input()
+        self.restarts -= 1  # workers that it has left behind see that it is gone, and end
+        self._process = self._start()
+
+    def end(self) -> None:
+        """Kill the program and its workers."""
+        self._close_input()
+        _end(self._process)
+
+    def _close_input(self) -> None:
+        assert self._process.stdin is not None
         with suppress(OSError):
-            process.stdin.close()
-        _end(process)
+            self._process.stdin.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
