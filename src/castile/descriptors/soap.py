@@ -267,9 +267,10 @@ class SOAP(Descriptor):
         found = find_centers(engine, atoms, self.species_, centers, "structure 0")
         n_centers = len(found)
         n_rows = n_centers if self.average_ is None else 1
-        weights = self._checked("cotangent", cotangent, (n_rows, engine.n_features))
+        weights = self._shaped("cotangent", cotangent, (n_rows, engine.n_features))
         averaged = None
         if self.average_ == "inner":
+            _check_finite("cotangent", weights)
             averaged = self._averaged_cotangent(self._sorted_pairs(atoms, centers, "structure 0")[0], weights)
         scratch = Scratch()
 
@@ -285,6 +286,7 @@ class SOAP(Descriptor):
                     if self.average_ is None
                     else np.repeat(weights / n_centers, end - begin, 0)
                 )
+                _check_finite("cotangent", share)
                 engine.vjp(pairs, engine.chunk(pairs, 0, end - begin, scratch), share, gradient, scratch)
             own, strain = np.zeros((end - begin, 3)), np.zeros((3, 3))
             sum_over_centers(pairs.first, engine.n_elements, pairs.vectors, gradient, own, strain)
@@ -300,7 +302,7 @@ class SOAP(Descriptor):
             on_centers[found.rows[begin:end]] = own
             strain += part
             if not found.free:
-                np.add.at(positions, found.atoms[begin:end], own)
+                add_to_atoms(found.atoms[begin:end], own, positions)
         return Gradient(positions, strain, on_centers if found.free else None)
 
     def jvp(
@@ -416,12 +418,20 @@ class SOAP(Descriptor):
         return tangent
 
     def _checked(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]:
+        array = self._shaped(name, values, shape)
+        _check_finite(name, array)
+        return array
+
+    def _shaped(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]:
         array = np.asarray(values, dtype=self.dtype_)
         if array.shape != shape:
             raise InputError(f"{name} has shape {array.shape}; expected {shape}")
-        if not np.isfinite(array).all():
-            raise InputError(f"{name} contains NaN or infinite numbers")
         return array
+
+
+def _check_finite(name: str, array: NDArray[np.floating]) -> None:
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} contains NaN or infinite numbers")
 
 
 def _choice(option: str, name: str, known: dict[str, Any]) -> Any:
