@@ -138,6 +138,28 @@ def _group(kinds, near, n_near, cursor, first, n_pairs):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _write(order, candidates, kind_of, near, squares, point, label, cursor, found, closest):
+    """Write the pairs of one centre with the candidates ``near`` to where the cursor of their kind is; return
+    the closest pair so far as (squared distance, number).
+    """
+    labels, neighbor, kinds, vectors = found
+    for f in range(near.size):
+        k = near[f]
+        kind = kind_of[k]
+        if kind < 0:
+            continue
+        pair = cursor[kind]
+        cursor[kind] += 1
+        labels[pair], neighbor[pair], kinds[pair] = label, order[candidates.atom[k]], kind
+        vectors[pair, 0] = candidates.x[k] - point[0]
+        vectors[pair, 1] = candidates.y[k] - point[1]
+        vectors[pair, 2] = candidates.z[k] - point[2]
+        if squares[k] < closest[0]:
+            closest = (squares[k], pair)
+    return closest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def find_pairs(grid, atoms, centers, cutoff, species, n_species, begin, end, labels):
     """Return (first, center, neighbor, kinds, vectors, closest) of the pairs of centres begin:end.
 
@@ -154,7 +176,7 @@ def find_pairs(grid, atoms, centers, cutoff, species, n_species, begin, end, lab
     label, neighbor, kinds = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     vectors = np.empty((room, 3))
     cursor = np.zeros(n_species, np.int64)
-    closest, closest_pair = np.inf, -1
+    closest = (np.inf, -1)
     n_pairs, n_candidates, home = 0, 0, 0
     for center in range(begin, end):
         if center == begin or not _in_same_cell(centers.home, center, center - 1):
@@ -181,26 +203,13 @@ def find_pairs(grid, atoms, centers, cutoff, species, n_species, begin, end, lab
             vectors = _longer(vectors.ravel(), 3 * room).reshape(room, 3)
         corner = (center - begin) * n_species
         n_pairs = _group(kind_of, near, n_near, cursor, first[corner:], n_pairs)
-        for f in range(n_near):
-            k = near[f]
-            kind = kind_of[k]
-            if kind < 0:
-                continue
-            pair = cursor[kind]
-            cursor[kind] += 1
-            label[pair], neighbor[pair], kinds[pair] = (
-                labels[center - begin], atoms.order[candidates.atom[k]], kind,
-            )  # fmt: skip
-            vectors[pair, 0] = candidates.x[k] - x
-            vectors[pair, 1] = candidates.y[k] - y
-            vectors[pair, 2] = candidates.z[k] - z
-            if squares[k] < closest:
-                closest, closest_pair = squares[k], pair
+        found = label, neighbor, kinds, vectors
+        closest = _write(
+            atoms.order, candidates, kind_of, near[:n_near], squares, (x, y, z), labels[center - begin],
+            cursor, found, closest,
+        )  # fmt: skip
     first[-1] = n_pairs
-    return (
-        first, label[:n_pairs], neighbor[:n_pairs], kinds[:n_pairs], vectors[:n_pairs],
-        (closest, closest_pair),
-    )  # fmt: skip
+    return first, label[:n_pairs], neighbor[:n_pairs], kinds[:n_pairs], vectors[:n_pairs], closest
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
