@@ -127,6 +127,11 @@ def test_kept_rows_are_those_that_would_be_computed_again(
         full.put(structure_key(structure), plain(structure))
     assert len(full) == 1
     assert full.get(structure_key(structures[1])) is None
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    nowhere = RememberingBuilder.of(plain, structures[:1])
+    for _ in range(2):
+        np.testing.assert_array_equal(nowhere(structures[0])[0].rows, plain(structures[0])[0].rows)
+    assert len(nowhere.file) == 0
 
 
 @pytest.mark.parametrize(("a", "b", "c"), [(1.0, 1.0, 0.02), (4.0, 0.5, 0.01)])

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from typing import IO
 
 import numpy as np
 
@@ -29,13 +30,16 @@ class RowFile:
 
     def __init__(self, wanted: Iterable[bytes], most_bytes: int = MOST_BYTES) -> None:
         """Open the file for the structures with these keys."""
-        self._file = tempfile.TemporaryFile(prefix="castile-rows-")  # noqa: SIM115  closed with this object
-        weakref.finalize(self, self._file.close)
         self._wanted = set(wanted)
         self._most_bytes = most_bytes
-        self._size = 0
         self._kept: dict[bytes, list[tuple[int, LabelRows]]] = {}
         self._lock = threading.Lock()
+        try:
+            self._file: IO[bytes] | None = tempfile.TemporaryFile(buffering=0, prefix="castile-rows-")  # noqa: SIM115
+        except OSError:  # no place for temporary files: all rows are computed again
+            self._file = None
+        else:
+            weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         """Number of structures whose rows are kept."""
@@ -43,29 +47,32 @@ class RowFile:
 
     def put(self, key: bytes, labels: list[LabelRows]) -> None:
         """Keep the rows of a structure, if they are wanted and there is room."""
+        if self._file is None or key not in self._wanted or key in self._kept:
+            return
         n_bytes = sum(label.rows.size for label in labels) * 8
-        with self._lock:
-            if key not in self._wanted or key in self._kept or self._size + n_bytes > self._most_bytes:
+        with self._lock, suppress(OSError):  # where the disk is full the rows are computed again
+            position = self._file.seek(0, os.SEEK_END)
+            if position + n_bytes > self._most_bytes:
                 return
-            position, self._size = self._size, self._size + n_bytes
-        entries = []
-        with suppress(OSError):  # no room on the disk: the rows are computed again
+            entries = []
             for label in labels:
                 content = np.ascontiguousarray(label.rows, dtype=np.float64).tobytes()
-                if os.pwrite(self._file.fileno(), content, position) < len(content):
+                if self._file.write(content) < len(content):
                     return
                 shape = np.broadcast_to(0.0, label.rows.shape)
                 entries.append((position, replace(label, rows=shape, targets=label.targets.copy())))
-                position += len(content)
+                position += label.rows.size * 8
             self._kept[key] = entries
 
     def get(self, key: bytes) -> list[LabelRows] | None:
         """Return the rows of a structure; None if they were not kept."""
-        if key not in self._kept:
+        if self._file is None or key not in self._kept:
             return None
         found = []
         for position, label in self._kept[key]:
-            content = os.pread(self._file.fileno(), label.rows.size * 8, position)
+            with self._lock:
+                self._file.seek(position)
+                content = self._file.read(label.rows.size * 8)
             found.append(replace(label, rows=np.frombuffer(content).reshape(label.rows.shape)))
         return found
 
