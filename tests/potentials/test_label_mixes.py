@@ -1,6 +1,6 @@
 """Every mix of labels trains: rows of one kind do not touch those of another."""
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -74,6 +74,25 @@ def test_only_masked_forces_are_refused() -> None:
         atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
     with pytest.raises(castile.FitError, match="all forces are masked"):
         castile.GAP(n_sparse=15, n_max=3, l_max=2, threads=1).fit(structures)
+
+
+def test_terms_for_some_of_the_elements_do_not_pile_up() -> None:
+    engine = SoapEngine(
+        GTO(3, 2, 4.0, 0.5), CosineCutoff(4.0, 1.0), NoScaling(), np.eye(5), np.eye(5), True, "float64"
+    )
+    elements = (28, 29, 46, 47, 78)
+    points = np.random.default_rng(0).random((30, engine.n_features))
+    term = SoapTerm("soap", engine, elements, 2.0, points, (6,) * 5)
+    most = 0
+    for size in (1, 2, 3, 4):
+        for present in combinations(elements, size):
+            view = term.restricted(np.array(present))
+            assert view.elements == present
+            assert term.restricted(np.array(present)) is view
+            kept = term.__dict__["_views"].values()
+            assert sum(other.sparse_points.nbytes for other in kept) <= term.sparse_points.nbytes
+            most = max(most, len(kept))
+    assert most > 3
 
 
 def test_one_label_that_may_be_missing_needs_no_list() -> None:

@@ -8,7 +8,7 @@ from castile.potentials.settings import FitSettings, SoapSettings
 from castile.potentials.sparse_selection import CANDIDATE_BYTES, CANDIDATES_PER_POINT
 from castile.potentials.survey import Survey
 
-BASE_BYTES = 350_000_000
+BASE_BYTES = 380_000_000
 _ROW_SCRATCH = 8_000_000
 _TRIANGLES = 11.0
 _FEWEST = 10
@@ -17,7 +17,8 @@ _FEWEST = 10
 def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
     """Return the peak memory of a fit in bytes.
 
-    Interpreter, libraries and compiler; the sparse points in three forms; plus the larger of the candidates
+    Interpreter, libraries and compiler; the sparse points in three forms, and in two more for structures of
+    some of the elements; plus the larger of the candidates
     for them (twice, as they are put together) and the sum of (a) the triangles: one per kind of label, their
     Gram matrices and K_mm, M^2 numbers each, and (b) the rows of the structures in flight, 3 n_atoms M
     numbers each.
@@ -27,7 +28,8 @@ def estimate_memory(settings: FitSettings, survey: Survey, threads: int) -> int:
     rows = (2 * threads + 1) * 8 * (3 * survey.largest + 7) * columns + 2 * threads * _ROW_SCRATCH
     structures = 200 * min(survey.n_atoms, 400_000)
     assert settings.soap != "auto"
-    points = sum(24 * _n_features(term, survey) * (term.n_sparse or 0) for term in settings.soap)
+    forms = 3 if len(survey.elements) == 1 else 5
+    points = sum(8 * forms * _n_features(term, survey) * (term.n_sparse or 0) for term in settings.soap)
     candidates = max((_candidate_bytes(term, survey) for term in settings.soap), default=0)
     return BASE_BYTES + structures + points + max(candidates, triangles + rows)
 

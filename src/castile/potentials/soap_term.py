@@ -107,6 +107,7 @@ class SoapTerm:
         """Return the term for structures of these elements only: features of absent channels are zero there.
 
         Its columns are those of the full term. A binary structure of a four-element model costs a fourth.
+        Terms of other sets of elements are kept as long as all together are not larger than this one.
         """
         if len(self.elements) == 1:
             return self
@@ -115,20 +116,28 @@ class SoapTerm:
         if len(present) == len(self.elements) or not present:
             return self
         views: dict[tuple[int, ...], SoapTerm] = self.__dict__.setdefault("_views", {})
-        if present not in views:
-            engine, features = self.engine.restricted(present)
-            points = [self.points(e)[:, features] for e in present]
-            views[present] = SoapTerm(
-                self.name,
-                engine,
-                tuple(self.elements[e] for e in present),
-                self.zeta,
-                np.ascontiguousarray(np.concatenate(points)),
-                tuple(self.counts[e] for e in present),
-                tuple(self.columns(e).start for e in present),
-                self.precision,
-            )
-        return views[present]
+        view = views.pop(present, None) or self._restricted_to(present)
+        views[present] = view  # the last one used is the last one to go
+        for oldest in list(views):
+            if sum(kept.sparse_points.nbytes for kept in list(views.values())) <= self.sparse_points.nbytes:
+                break
+            if oldest != present:
+                views.pop(oldest, None)
+        return view
+
+    def _restricted_to(self, present: tuple[int, ...]) -> "SoapTerm":
+        engine, features = self.engine.restricted(present)
+        points = [self.points(e)[:, features] for e in present]
+        return SoapTerm(
+            self.name,
+            engine,
+            tuple(self.elements[e] for e in present),
+            self.zeta,
+            np.ascontiguousarray(np.concatenate(points)),
+            tuple(self.counts[e] for e in present),
+            tuple(self.columns(e).start for e in present),
+            self.precision,
+        )
 
     def blocks(self) -> list[tuple[str, slice]]:
         """Return (label, columns) of the parts whose prior covariance is independent of the others'."""
