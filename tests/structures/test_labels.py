@@ -96,6 +96,22 @@ def test_virial_becomes_stress_with_the_opposite_sign_and_is_symmetrized() -> No
     np.testing.assert_allclose(label_structure(atoms, "a").stress, STRESS, rtol=1e-12)
 
 
+def test_tensors_that_are_no_stress_are_refused() -> None:
+    atoms = crystal()
+    atoms.info["virial"] = np.arange(9.0).reshape(3, 3)
+    with pytest.raises(
+        InputError, match=r"a: virial 'virial': is not symmetric, its elements xz and zx are 2 and 6"
+    ):
+        label_structure(atoms, "a")
+
+
+def test_a_mask_of_the_whole_structure_is_refused() -> None:
+    atoms = crystal()
+    atoms.info["force_mask"] = 1
+    with pytest.raises(InputError, match=r"a: force_mask = 1 stands for the whole structure.*column"):
+        label_structure(atoms, "a")
+
+
 def test_stress_of_a_molecule_has_no_meaning() -> None:
     atoms = molecule("H2O")
     atoms.info["virial"] = np.zeros(9)

@@ -108,6 +108,18 @@ def test_broken_files_and_blocks_hide_nothing(tmp_path: Path) -> None:
     assert None in [formula for name, formula in result if name.startswith("f.xyz.gz")]
 
 
+@pytest.mark.parametrize("name", ["a.xyz", "a.vasp", "a.db"])
+def test_a_selection_beyond_the_end_is_told(tmp_path: Path, name: str) -> None:
+    ase.io.write(tmp_path / name, bulk("Ag"))
+    for chosen in ("7", "3:5", "5::2"):
+        (part,) = StructureCollection(f"{tmp_path / name}@{chosen}").parts()
+        (only,) = part.read()
+        assert only.atoms is None
+        assert only.error is not None
+        assert f"{name}: it holds no structure @" in only.error
+    assert len(list(StructureCollection(f"{tmp_path / name}@0").parts())) == 1
+
+
 def test_a_wrong_checksum_in_an_archive_costs_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as packed:

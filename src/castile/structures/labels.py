@@ -287,6 +287,11 @@ def _forces(found: _Found, n_atoms: int, mask: NDArray[np.bool_] | None, name: s
 def _force_mask(atoms: Atoms, key: str, name: str) -> NDArray[np.bool_] | None:
     """Atoms whose force is used; the stored array marks those that are not (QUIP)."""
     if key not in atoms.arrays:
+        if key in atoms.info:
+            raise InputError(
+                f"{name}: {key} = {atoms.info[key]!r} stands for the whole structure, but a mask has one "
+                f"value per atom; make it a column of the atoms (Properties=...:{key}:L:1)"
+            )
         return None
     stored = np.asarray(atoms.arrays[key])
     if stored.shape != (len(atoms),) or not np.isin(stored, (0, 1)).all():

@@ -153,7 +153,7 @@ class StructureSource:
             n_read += 1
         if n_read == 0:
             raise InputError(
-                f"{part.path}: no structure was found for the selection {_selection_text(part.selection)}; "
+                f"{part.path}: no structure was found for the selection {part.selection.text}; "
                 "check the file and what follows the @"
             )
 
@@ -218,12 +218,6 @@ def _choose(images: Iterator[_T], wanted: range) -> Iterator[tuple[int, _T]]:
             yield index, image
         if index + 1 >= wanted.stop:
             return
-
-
-def _selection_text(selection: FrameSelection) -> str:
-    start = "" if selection.start is None else selection.start
-    stop = "" if selection.stop is None else selection.stop
-    return f"@{start}:{stop}:{selection.step}"
 
 
 def _as_list(sources: StructureLike | Iterable[StructureLike]) -> list[StructureLike]:

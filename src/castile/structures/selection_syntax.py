@@ -20,6 +20,13 @@ class FrameSelection:
         """True if indices count from the end."""
         return (self.start or 0) < 0 or (self.stop is not None and self.stop < 0)
 
+    @property
+    def text(self) -> str:
+        """The selection as it is written, "@start:stop:step"."""
+        start = "" if self.start is None else self.start
+        stop = "" if self.stop is None else self.stop
+        return f"@{start}:{stop}:{self.step}"
+
     def indices(self, n_frames: int | None) -> range:
         """Chosen indices; without `n_frames` an open end is a very large number."""
         if n_frames is None:

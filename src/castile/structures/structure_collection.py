@@ -110,6 +110,16 @@ class StructureCollection:
             self._here = float
 
     def _parts_of(self, source: _Source) -> Iterator[UnreadPart]:
+        n_parts = 0
+        for part in self._tolerant_parts_of(source):
+            yield part
+            n_parts += 1
+        if n_parts == 0 and source.selection != FrameSelection():
+            chosen = source.selection.text
+            error = f"{source.name}: it holds no structure {chosen}; check what follows the @"
+            yield broken_part(source.name, error)
+
+    def _tolerant_parts_of(self, source: _Source) -> Iterator[UnreadPart]:
         name = source.name
         try:
             if source.url is not None or source.path.suffix in DATABASES:

@@ -5,6 +5,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from castile.errors import InputError
 
+LARGEST_ASYMMETRY = 0.2
+"""Antisymmetric part, relative to the largest element, beyond which a tensor is no stress."""
+
 
 def symmetric_tensor_to_voigt(value: ArrayLike, what: str) -> NDArray[np.float64]:
     """Six components xx yy zz yz xz xy of a symmetric tensor.
@@ -16,7 +19,7 @@ def symmetric_tensor_to_voigt(value: ArrayLike, what: str) -> NDArray[np.float64
         what: the structure and key, for the message.
 
     Raises:
-        InputError: the value is not numeric or has another shape.
+        InputError: the value is not numeric, has another shape, or is far from symmetric.
 
     """
     try:
@@ -28,6 +31,13 @@ def symmetric_tensor_to_voigt(value: ArrayLike, what: str) -> NDArray[np.float64
     if tensor.shape in ((9,), (3, 3)):
         full = tensor.reshape(3, 3)
         half = 0.5 * (full + full.T)
+        gap = np.abs(full - half)
+        if np.isfinite(full).all() and gap.max() > LARGEST_ASYMMETRY * np.abs(half).max():
+            a, b = (int(k) for k in np.unravel_index(int(gap.argmax()), gap.shape))
+            raise InputError(
+                f"{what}: is not symmetric, its elements {'xyz'[a]}{'xyz'[b]} and {'xyz'[b]}{'xyz'[a]} are "
+                f"{full[a, b]:.6g} and {full[b, a]:.6g}; check the file, or name another key"
+            )
         return half[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
     raise InputError(f"{what}: shape {tensor.shape} is not a tensor; give 6 (Voigt), 9 or 3x3 numbers")
 
