@@ -312,7 +312,9 @@ def test_every_key_of_gap_fit_is_known(trained_gap: Trained, tmp_path: Path) -> 
     changed = copied(
         path,
         tmp_path,
-        lambda text: text.replace("distance_2b ", "distance_2b energy_scale=1 lengthscale_uniform=0.8 "),
+        lambda text: text.replace(
+            "distance_2b ", "distance_2b energy_scale=1 lengthscale_uniform=0.8 only_inter=F "
+        ).replace("soap n_max", "soap K=4 n_max"),
     )
     crystal = structures()["crystal"]
     assert (

@@ -101,6 +101,9 @@ def _pair_term(block: QuipCoordinates, kind: str) -> QuipPairTerm:
         exponents: tuple[float, ...] = (1.0,)
     else:
         refuse_unknown(string, PAIR_KEYS)
+        filters = [name for name in ("only_intra", "only_inter") if string.flag(name, False)]
+        if filters:
+            raise InputError(f"the distance_2b option {', '.join(filters)} is not supported")
         first, second = string.element("Z1"), string.element("Z2")
         count = string.whole("n_exponents", 1)
         default = (1.0,) if count == 1 else tuple(-float(k + 1) for k in range(count))

@@ -15,7 +15,7 @@ GP_KEYS = (
 """Keys that steer gap_fit; what they did to the model stands elsewhere in the XML."""
 PAIR_KEYS = (
     "distance_2b", "cutoff", "cutoff_transition_width", "z1", "z2", "n_exponents", "exponents",
-    "tail_exponent", "tail_range",
+    "tail_exponent", "tail_range", "only_intra", "only_inter", "resid_name",
 )  # fmt: skip
 CLUSTER_KEYS = ("distance_nb", "order", "cutoff", "cutoff_transition_width", "z", "compact_clusters")
 TRIPLET_KEYS = ("angle_3b", "cutoff", "cutoff_transition_width", "z", "z_center", "z1", "z2")
@@ -24,7 +24,7 @@ SOAP_KEYS = (
     "n_max", "atom_gaussian_width", "atom_sigma", "central_weight", "central_reference_all_species",
     "average", "diagonal_radial", "covariance_sigma0", "normalise", "normalize", "basis_error_exponent",
     "n_z", "n_species", "species_z", "z", "coupling", "nu_r", "nu_s", "radial_basis", "r_mix", "z_mix",
-    "sym_mix", "z_map",
+    "sym_mix", "z_map", "k", "mix_shift",
 )  # fmt: skip
 
 
