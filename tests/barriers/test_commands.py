@@ -72,7 +72,9 @@ def test_fit_evaluate_predict(data: Path, tmp_path: Path) -> None:
     assert run("predict", model, data, "-o", table) == 0
     written = rows(table)
     assert len(written) == 24
-    assert float(written[0]["barrier_lower_ev"]) <= float(written[0]["barrier_ev"])
+    assert float(written[0]["barrier_lower_ev"]) <= float(written[0]["barrier_median_ev"])
+    assert float(written[0]["barrier_median_ev"]) <= float(written[0]["barrier_ev"])
+    assert run("fit", data, "-o", tmp_path / "other.castile", "--mixing", "other") == 1
     assert written[0]["path_id"] == "p0"
     assert written[0]["error"] == ""
 
