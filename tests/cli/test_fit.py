@@ -115,6 +115,9 @@ def test_the_users_own_settings_are_not_overwritten(data: Path, tmp_path: Path) 
     assert result.exit_code == 0, result.output
     assert config.read_text().startswith("# mine")
     assert "seed = 3" in (tmp_path / "copper.complete.toml").read_text()
+    result = invoke("fit", data / "train.xyz", "-o", tmp_path / "copper.castile", "--n-sparse", 9)
+    assert result.exit_code == 0, result.output
+    assert config.read_text().startswith("# mine")  # also where the fit did not read it
 
 
 def test_update_is_a_call_of_the_api(data: Path, fitted: Result, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.io import read, write
 from typer.testing import CliRunner, Result
 
@@ -157,3 +158,13 @@ def test_workers_that_are_nothing_are_one_message(
     assert result.stderr.startswith("castile: ")
     assert workers in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_simulations_name_the_structure_with_an_unknown_element(copper_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "water.xyz"
+    write(path, molecule("H2O"))
+    for command in (["relax", "-o", str(tmp_path / "r.xyz")], ["md", "-o", str(tmp_path / "m.xyz")]):
+        result = CliRunner().invoke(app, [command[0], str(copper_model), f"{path}@0", *command[1:]])
+        assert result.exit_code == 1
+        assert f"castile: {path}@0: the model was not trained on H, O; it knows Cu" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["water.xyz"]

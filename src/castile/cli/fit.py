@@ -233,8 +233,13 @@ def _keep_data(output: Path, *sources: StructureSource | None) -> None:
 
 def _settings_file(output: Path, config: Path | None) -> Path:
     """Return MODEL.toml, or MODEL.complete.toml where the former is what the user wrote."""
+    from castile.potentials.settings import HEADING
+
     target = output.with_suffix(".toml")
-    if config is not None and target.exists() and target.samefile(config):
+    if not target.exists():
+        return target
+    by_hand = not target.read_text(encoding="utf-8", errors="replace").startswith(HEADING)
+    if by_hand or (config is not None and target.samefile(config)):
         return output.with_suffix(".complete.toml")
     return target
 

@@ -96,6 +96,22 @@ def structure_from(text: str) -> Atoms:
     return next(iter(source)).atoms
 
 
+def _simulated(structure: str, model: Path, precision: Precision = Precision.double) -> Atoms:
+    """Return the one structure with the calculator of the model.
+
+    Raises:
+        InputError: the model does not know one of its elements.
+
+    """
+    from castile.potentials.calculator import CastileCalculator
+
+    atoms = structure_from(structure)
+    atoms.calc = calculator_from(model, precision)
+    if isinstance(atoms.calc, CastileCalculator):
+        atoms.calc.model.check_elements(atoms, structure)
+    return atoms
+
+
 def relax(
     model: ModelFile,
     structure: StructureFile,
@@ -135,8 +151,7 @@ def relax(
 
     _check_writable(output)
     _keep_input(structure, output, trajectory)
-    atoms = structure_from(structure)
-    atoms.calc = calculator_from(model)
+    atoms = _simulated(structure, model)
     with progress_bar() as bar:
         task = bar.add_task("relaxing", total=max_steps)
 
@@ -203,8 +218,9 @@ def md(
     )  # fmt: skip
     files = MolecularDynamicsFiles.beside(output)
     _keep_input(structure, files.trajectory)
-    atoms = structure_from(structure).repeat(repeat)
-    atoms.calc = calculator_from(model, precision)
+    cell = _simulated(structure, model, precision)
+    atoms = cell.repeat(repeat)
+    atoms.calc = cell.calc
     deviations = force_deviations_from(model) if uncertainty else None
     completed = _run_md(atoms, settings, files, restart, overwrite, json_file, deviations)
     remark(f"trajectory: {files.trajectory}  log: {files.log}  checkpoint: {files.checkpoint}")
@@ -261,8 +277,7 @@ def elastic(
     from castile.cli.output import counted, remark
     from castile.simulation import elastic_constants
 
-    atoms = structure_from(structure)
-    atoms.calc = calculator_from(model)
+    atoms = _simulated(structure, model)
     with counted("straining", 12) as done:
         result = elastic_constants(
             atoms, strain, clamped_ions, relax_cell, symmetrize, max_force=max_force,
@@ -309,8 +324,7 @@ def phonons(
     from castile.simulation import compute_phonons
     from castile.simulation.phonon_files import write_phonons
 
-    atoms = structure_from(structure)
-    atoms.calc = calculator_from(model)
+    atoms = _simulated(structure, model)
     output.mkdir(parents=True, exist_ok=True)
     with progress_bar() as bar:
         task = bar.add_task("displacing", total=None)

@@ -81,7 +81,7 @@ class PotentialModel:
         InputError
             For an element that the model does not know, NaN positions, or two atoms in one place.
         """
-        self._check_elements(atoms, name)
+        self.check_elements(atoms, name)
         count = thread_count(threads)
         response = Response.zeros(len(atoms))
         response.energies += self.composition.atom_energies(np.asarray(atoms.numbers))
@@ -99,7 +99,8 @@ class PotentialModel:
             raise InputError(f"{name}: the predicted energy is {energy}; check positions, cell and the model")
         return Prediction(energy, response.energies, response.forces, stress)
 
-    def _check_elements(self, atoms: Atoms, name: str) -> None:
+    def check_elements(self, atoms: Atoms, name: str) -> None:
+        """Raise InputError where ``atoms`` hold an element that the model does not know."""
         numbers = atoms.numbers if len(atoms) < 1000 else np.unique(atoms.numbers)
         unknown = sorted(set(numbers.tolist()) - set(self.elements))
         if unknown:

@@ -14,6 +14,7 @@ from castile.errors import InputError
 from castile.formats import write_text_file
 
 Positive = Annotated[float, Field(gt=0.0)]
+HEADING = "# Settings of a Castile fit; `castile fit --config` reads this file."
 _BRANCHES = ("int", "constrained-int", "RadialScalingSettings")
 
 
@@ -231,7 +232,7 @@ def write_settings(path: str | Path, settings: FitSettings) -> None:
 def settings_to_toml(settings: FitSettings) -> str:
     """Return the settings as TOML that :func:`read_settings` turns into equal settings."""
     values = settings.model_dump(exclude_none=True)
-    lines = ["# Settings of a Castile fit; `castile fit --config` reads this file."]
+    lines = [HEADING]
     tables: list[tuple[str, Any]] = []
     for key, value in values.items():
         if isinstance(value, dict) or (isinstance(value, tuple) and value):

@@ -128,7 +128,7 @@ class UncertaintyModel:
         return covariance + np.diag(kind.floor**2 * sizes)
 
     def _environment(self, atoms: Atoms, name: str) -> Environment:
-        self.model._check_elements(atoms, name)
+        self.model.check_elements(atoms, name)
         environment = _environment(atoms, self.model.cutoff, name)
         _check_distances(environment, name)
         return environment
