@@ -20,16 +20,9 @@ _SHORTEST = 0.4
 _COARSEST, _MOST_INTERVALS = 0.05, 40_000
 _VALUE_TOLERANCE, _SLOPE_TOLERANCE, _LARGEST_SLOPE_ERROR = 1e-11, 1e-10, 2e-7
 _BLOCK = 4096
-_NODES, _CHECKS = np.array([0.0, 0.5, 1.0]), np.array([0.13, 0.3, 0.61, 0.85])
-_HERMITE = np.linalg.inv(
-    np.concatenate(
-        [
-            np.vander(_NODES, _POWERS, increasing=True),
-            np.pad(np.vander(_NODES, _POWERS - 1, increasing=True) * np.arange(1, _POWERS), ((0, 0), (1, 0))),
-        ]
-    )
-)
-"""Coefficients of the quintic with given values and slopes at the nodes."""
+_NODES, _CHECKS = np.linspace(0.0, 1.0, _POWERS - 1), np.array([0.13, 0.3, 0.61, 0.85])
+_FROM_SLOPES = np.linalg.inv(np.vander(_NODES, increasing=True)) / np.arange(1, _POWERS)[:, None]
+"""Coefficients of t, t^2, ... of the quintic with given slopes at the nodes."""
 
 Array = NDArray[np.float64]
 
@@ -177,17 +170,21 @@ class QuipPairTerm:
         return table
 
     def _build_table(self, weights: Array) -> PairTable | None:
-        """Return a Hermite table, its step halved until it is exact to the tolerance or to rounding."""
+        """Return a table, its step halved until it is exact to the tolerance or to rounding.
+
+        Its slopes are interpolated and its values their integrals from the cutoff inwards: differences of
+        values, with the rounding of large weights that cancel, would be slopes of ever more noise.
+        """
         width, cutoff = self.envelope.width, self.cutoff
         step = width / np.ceil(width / _COARSEST)
         best, least = None, np.inf
         while (n_intervals := int((cutoff - min(_SHORTEST, 0.5 * cutoff)) / step + 1e-9)) <= _MOST_INTERVALS:
             start = cutoff - n_intervals * step
             lower = start + step * np.arange(n_intervals)
-            value, slope = self._on_intervals(lower, step, _NODES, weights)
-            first = value[:, 0]
-            coefficients = np.concatenate([value - first[:, None], step * slope], axis=1) @ _HERMITE.T
-            coefficients[:, 0] += first
+            _, slope = self._on_intervals(lower, step, _NODES, weights)
+            rising = step * slope @ _FROM_SLOPES.T
+            value = -np.cumsum(rising.sum(axis=1)[::-1])[::-1]
+            coefficients = np.concatenate([value[:, None], rising], axis=1)
             value_error, slope_error = self._table_errors(coefficients, lower, step, weights)
             if value_error < _VALUE_TOLERANCE and slope_error < _SLOPE_TOLERANCE:
                 return PairTable(coefficients[None], start, step)
