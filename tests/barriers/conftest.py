@@ -1,8 +1,8 @@
 """A small fitted model."""
 
 import pytest
-from tests.barriers.examples import labelled_paths
 
+from barriers.examples import labelled_paths
 from castile.barriers import BarrierModel, MigrationPath
 
 

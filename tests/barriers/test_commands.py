@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from ase.io import write
-from tests.barriers.examples import layered, olivine, simple_cubic
 
+from barriers.examples import layered, olivine, simple_cubic
 from castile.barriers import BarrierModel, MigrationPath, save_barrier_model
 from castile.barriers.crystals import read_crystals
 from castile.barriers.screening import ScreenSettings, screen

@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 from scipy.special import erfc
-from tests.barriers.examples import rocksalt_path
 
+from barriers.examples import rocksalt_path
 from castile.barriers import Featurizer, MigrationPath
 from castile.barriers.host_features import outer_electrons
 from castile.barriers.ionic_band import PairPotential, ionic_band

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from tests.barriers.examples import rocksalt_path
 
+from barriers.examples import rocksalt_path
 from castile.barriers import MigrationPath
 from castile.barriers.hops import find_hops
 from castile.barriers.path_ends import settled

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from tests.barriers.examples import rocksalt_path
 
+from barriers.examples import rocksalt_path
 from castile.barriers import BrokenPath, MigrationPath, path_from_ends, path_from_images, read_paths
 from castile.errors import InputError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from tests.barriers.examples import layered, olivine, simple_cubic
 
+from barriers.examples import layered, olivine, simple_cubic
 from castile.barriers.hops import find_hops
 from castile.barriers.percolation import percolation
 from castile.errors import InputError

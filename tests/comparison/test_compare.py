@@ -11,7 +11,6 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from benchmarks.comparison_figures import budget_of, curve_of, descriptor_names, draw_set, label_of
-from tests.properties.cases import crystals, density
 
 from castile.cli.main import main
 from castile.comparison import (
@@ -31,6 +30,7 @@ from castile.properties import PropertyModel
 from castile.properties.descriptor import StructureDescriptor
 from castile.properties.distances import RadialDistributionVector
 from castile.splits.splitters import similar_components
+from properties.cases import crystals, density
 
 SETTINGS = ComparisonSettings(3600.0, 0.2, 1000, n_seeds=2, max_labels=110)
 

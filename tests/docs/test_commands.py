@@ -9,10 +9,10 @@ import pytest
 import typer
 from ase.build import bulk
 from ase.io import read, write
-from tests.docs.test_snippets import PAGES, ROOT
 
 from castile.cli.main import app, main
 from castile.demo.data import silicon_file
+from docs.test_snippets import PAGES, ROOT
 
 BLOCK = re.compile(r"^(?P<indent>[ \t]*)```(?:console|bash)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S)
 COMMAND = re.compile(r"^\s*(?:\$ )?(?P<command>(?:\.venv/bin/)?castile .*)$", re.M)

@@ -4,7 +4,8 @@ import importlib
 import re
 
 import pytest
-from tests.docs.test_snippets import ROOT
+
+from docs.test_snippets import ROOT
 
 PAGES = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.md"))
 SHOWN = set(re.findall(r"^::: (\S+)$", PAGES, re.M))

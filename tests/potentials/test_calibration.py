@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import castile
 from castile.evaluation.calibrate import calibrate
+from castile.potentials import hold_out_calibration
 from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
 from castile.potentials.calibration_fit import fit_kind
 from castile.potentials.environment import Environment
@@ -289,3 +290,18 @@ def test_similar_structures_leave_together() -> None:
     assert sorted(index for block in blocks for index in block) == list(range(30))
     for k in range(10):
         assert any({k, 20 + k} <= set(block) for block in blocks)
+
+
+@pytest.mark.parametrize("n_distances", [10**6, 1])
+def test_structures_with_many_like_them_are_left_out_as_often_as_others(
+    monkeypatch: pytest.MonkeyPatch, n_distances: int
+) -> None:
+    """Of 160 structures half are in groups of four; both halves are as likely, also where few are parted."""
+    monkeypatch.setattr(hold_out_calibration, "MOST_DISTANCES", n_distances)
+    rng = np.random.default_rng(4)
+    alone, groups = rng.normal(size=(80, 8)), np.repeat(rng.normal(size=(20, 8)), 4, axis=0)
+    fingerprints = np.concatenate([alone, groups + 1e-5 * rng.normal(size=(80, 8))])
+    chosen = [
+        index for seed in range(60) for block in choose_blocks(fingerprints, 16, seed) for index in block
+    ]
+    assert np.mean(np.array(chosen) < 80) == pytest.approx(0.5, abs=0.06)

@@ -8,7 +8,6 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from sklearn.base import clone
-from tests.properties.cases import crystals
 
 from castile.errors import InputError
 from castile.properties import DESCRIPTORS, make_descriptor, parse_descriptor
@@ -16,6 +15,7 @@ from castile.properties.angles import AngularDistribution
 from castile.properties.descriptor import Seen, StructureDescriptor
 from castile.properties.distances import PairDistanceHistogram
 from castile.properties.matrices import SineEigenvalues
+from properties.cases import crystals
 
 INTENSIVE = ("composition", "rdf", "pair-histogram", "angles", "soap")
 

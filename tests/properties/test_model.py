@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from sklearn.base import BaseEstimator, TransformerMixin
-from tests.properties.cases import crystals, density
 
 from castile.errors import InputError, ModelFileError, NotFittedError
 from castile.formats.model_file import read_model_file, write_model_file
 from castile.properties import ForeignDescriptor, PropertyModel, make_descriptor
+from properties.cases import crystals, density
 
 
 class Volume(TransformerMixin, BaseEstimator):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
-from tests.properties.cases import crystals, density, random_inputs
 
 from castile.errors import InputError
 from castile.properties import describe, make_descriptor
@@ -15,6 +14,7 @@ from castile.properties.hyperparameters import HyperParameters, learn_hyperparam
 from castile.properties.inputs import Inputs
 from castile.properties.learning import LearningSettings, learn_process
 from castile.properties.process import Basis, condition_exactly, condition_sparsely
+from properties.cases import crystals, density, random_inputs
 
 N_FEATURES = 3
 

@@ -2,12 +2,14 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure as Canvas
 
 from castile.evaluation import ParitySample, evaluate
-from castile.report import Comparison, accuracy_section, comparison_table, equation_of_state_section
+from castile.report import Comparison, accuracy_section, comparison_table, equation_of_state_section, figures
 from castile.report.figures import (
     Figure,
     energy_conservation_figure,
@@ -41,6 +43,26 @@ def test_parity_of_any_size(n: int) -> None:
     assert "reference energy (eV/atom)" in shown
     assert "error (meV/atom)" in shown
     assert len(figure.svg) < 600_000
+
+
+@pytest.mark.parametrize("offset", [0.0, -106.3, -12345.6])
+def test_long_tick_labels_leave_room_for_the_names_of_the_axes(
+    offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes: list[float] = []
+
+    def paint(paint: Callable[[Canvas], None], width: float, height: float, name: str) -> str:
+        canvas = Canvas(figsize=(width, height))
+        paint(canvas)
+        canvas.draw_without_rendering()
+        boxes.extend(box.x0 for axes in canvas.axes if (box := axes.get_tightbbox()) is not None)
+        return ""
+
+    monkeypatch.setattr(figures, "draw", paint)
+    values = offset + np.linspace(-0.3, 0.3, 20)
+    parity_figure(ParitySample(values, values + 0.001, 20), quantity="energy", unit="eV/atom")
+    assert len(boxes) == 2
+    assert min(boxes) > 0.0
 
 
 def test_parity_of_equal_values() -> None:

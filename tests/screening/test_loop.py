@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from tests.evaluation.emt_model import labelled_copper
-from tests.screening.conftest import energy, random_alloys
 
 import castile
 from castile.active.oracle_settings import OracleSettings
@@ -28,6 +26,8 @@ from castile.screening.proposers import (
     improvement_over_list,
 )
 from castile.screening.targets import PotentialTarget
+from evaluation.emt_model import labelled_copper
+from screening.conftest import energy, random_alloys
 
 
 @pytest.fixture(scope="module")

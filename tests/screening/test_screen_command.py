@@ -12,10 +12,10 @@ from pathlib import Path
 import ase.io
 import pytest
 from ase.db import connect
-from tests.screening.conftest import energy, random_alloys
 
 from castile.cli.main import app
 from castile.properties import PropertyModel
+from screening.conftest import energy, random_alloys
 
 MANY = """
 [[generator]]

@@ -7,7 +7,6 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from tests.screening.conftest import random_alloys
 
 from castile.errors import InputError
 from castile.screening import batch_work
@@ -19,6 +18,7 @@ from castile.screening.records import BestList, KeptCandidate, Row
 from castile.screening.result import Screening, ScreenSettings
 from castile.screening.screening import journal_rows, screen
 from castile.screening.targets import PropertyTarget
+from screening.conftest import random_alloys
 
 
 def plain(screening: Screening) -> list[tuple[Row, int, list[list[float]]]]:
@@ -197,7 +197,7 @@ def test_objectives_that_the_model_cannot_serve_are_refused(
 
 
 def test_known_labels_are_those_of_the_fit(target: PropertyTarget) -> None:
-    from tests.screening.conftest import energy
+    from screening.conftest import energy
 
     labels = [energy(atoms) for atoms in random_alloys(40, 1)]
     np.testing.assert_allclose(target.known_labels(), labels, atol=1e-6)

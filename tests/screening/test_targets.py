@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from tests.evaluation.emt_model import labelled_copper
-from tests.screening.conftest import random_alloys
 
 import castile
 from castile.errors import InputError
@@ -16,6 +14,8 @@ from castile.screening.targets import (
     parse_references,
     reference_energies,
 )
+from evaluation.emt_model import labelled_copper
+from screening.conftest import random_alloys
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.linalg import cho_solve, lapack
@@ -88,29 +89,8 @@ def learn_hyperparameters(
     center, width, bounds = theta_prior(kernel)
     mean = np.array([center, LINEAR_PRIOR[0], NOISE_PRIOR[0]])
     deviation = np.array([width, LINEAR_PRIOR[1], NOISE_PRIOR[1]])
+    negative = partial(_negative, kernel, near, linear, y, mean, deviation)
     diagonal = np.diag_indices(len(y))
-
-    def negative(vector: Float64Array) -> tuple[float, Float64Array]:
-        """Minus the log of evidence times prior, and its gradient."""
-        k = covariance(kernel, vector[0], near)
-        ratio, noise = np.exp(2.0 * vector[1]), np.exp(2.0 * vector[2])
-        K = k + ratio * linear
-        K[diagonal] += noise
-        solved = profiled(K, y)
-        if solved is None:
-            return _FAILED, np.zeros(3)
-        value, squared, weights, lower = solved
-        inverse = _symmetric_inverse(lower)
-        sensitivity = 0.5 * (inverse - np.outer(weights, weights) / squared)
-        gradient = np.array(
-            [
-                np.vdot(sensitivity, covariance_slope(kernel, vector[0], near, k)),
-                2.0 * ratio * np.vdot(sensitivity, linear),
-                2.0 * noise * np.trace(sensitivity),
-            ]
-        )
-        away = (vector - mean) / deviation
-        return value + 0.5 * float(away @ away), gradient + away / deviation
 
     def search(begin: Float64Array, allowed: tuple[float, float], steps: int) -> OptimizeResult:
         """Minimize from ``begin``, theta between the bounds ``allowed``."""
@@ -129,6 +109,39 @@ def learn_hyperparameters(
     solved = profiled(K, y)
     amplitude = 1.0 if solved is None else float(np.sqrt(solved[1]))
     return HyperParameters(theta, ratio, noise, amplitude), -float(found.fun)
+
+
+def _negative(
+    kernel: KernelName,
+    near: Float64Array,
+    linear: Float64Array,
+    y: Float64Array,
+    mean: Float64Array,
+    deviation: Float64Array,
+    vector: Float64Array,
+) -> tuple[float, Float64Array]:
+    """Return minus the log of evidence times the normal prior of (theta, log linear, log noise), and its
+    gradient, (3,).
+    """
+    k = covariance(kernel, vector[0], near)
+    ratio, noise = np.exp(2.0 * vector[1]), np.exp(2.0 * vector[2])
+    K = k + ratio * linear
+    K[np.diag_indices(len(y))] += noise
+    solved = profiled(K, y)
+    if solved is None:
+        return _FAILED, np.zeros(3)
+    value, squared, weights, lower = solved
+    inverse = _symmetric_inverse(lower)
+    sensitivity = 0.5 * (inverse - np.outer(weights, weights) / squared)
+    gradient = np.array(
+        [
+            np.vdot(sensitivity, covariance_slope(kernel, vector[0], near, k)),
+            2.0 * ratio * np.vdot(sensitivity, linear),
+            2.0 * noise * np.trace(sensitivity),
+        ]
+    )
+    away = (vector - mean) / deviation
+    return value + 0.5 * float(away @ away), gradient + away / deviation
 
 
 def whole_power(theta: float) -> float:

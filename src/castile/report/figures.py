@@ -120,11 +120,22 @@ def parity_figure(
         bottom.set_xlabel(f"reference {quantity} ({unit})")
         bottom.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
         canvas.align_ylabels([top, bottom])
+        _make_room_at_the_left(canvas)
         top.text(0.04, 0.96, summary, transform=top.transAxes, va="top", ha="left", linespacing=1.45)
 
     shown = "" if len(x) == sample.n_seen else f" ({len(x):,} of {sample.n_seen:,} values drawn)"
     caption = f"{quantity.capitalize()}: predicted against reference, and the error below{shown}."
     return Figure(draw(paint, 4.0, 4.9, f"parity {quantity}"), caption)
+
+
+def _make_room_at_the_left(canvas: Canvas) -> None:
+    """Move the left edge of all axes so far in that long tick labels leave room for the names of the axes."""
+    canvas.draw_without_rendering()
+    boxes = [axes.get_tightbbox() for axes in canvas.axes]
+    missing = 0.01 - min(box.x0 for box in boxes if box is not None) / canvas.bbox.width
+    for axes in canvas.axes if missing > 0.0 else ():
+        box = axes.get_position()
+        axes.set_position((box.x0 + missing, box.y0, box.width - missing, box.height))
 
 
 def _scatter(
