@@ -24,6 +24,8 @@ MOST_COMPANIONS = 3
 SAME = 0.02
 """Structures closer than this fraction of the median distance between structures are left out together."""
 FINGERPRINT_SIZE = 48
+MOST_DISTANCES = 4_000_000
+"""Of fingerprints: fewer structures than all are parted into blocks where it would take more."""
 
 Array = NDArray[np.float64]
 
@@ -245,6 +247,10 @@ def structure_fingerprints(
 def choose_blocks(fingerprints: Array, most: int, seed: int) -> list[tuple[int, ...]]:
     """Return blocks of structures to leave out together, each structure in at most one.
 
+    All structures (of large sets some, drawn at random) are first parted into blocks, of which some are then
+    drawn, so that each structure is as likely to be left out as any other: blocks taken one after the other
+    would hold too many of those with many like them, which are predicted well.
+
     Parameters
     ----------
     fingerprints : ndarray, shape (n_structures, size)
@@ -257,11 +263,12 @@ def choose_blocks(fingerprints: Array, most: int, seed: int) -> list[tuple[int, 
     sample = fingerprints[generator.permutation(n)[:200]]
     between = np.linalg.norm(sample[:, None] - sample[None], axis=2)[np.triu_indices(len(sample), 1)]
     radius = SAME * float(np.median(between))
+    drawn = generator.permutation(n)[: max(4 * most, MOST_DISTANCES // n)]
+    is_drawn = np.zeros(n, dtype=bool)
+    is_drawn[drawn] = True
     blocks: list[tuple[int, ...]] = []
     used: set[int] = set()
-    for index in generator.permutation(n).tolist():
-        if len(used) >= most:
-            break
+    for index in drawn.tolist():
         if index in used:
             continue
         distances = np.linalg.norm(fingerprints - fingerprints[index], axis=1)
@@ -269,8 +276,12 @@ def choose_blocks(fingerprints: Array, most: int, seed: int) -> list[tuple[int, 
         companions = [k for k in near.tolist() if k != index and k not in used and distances[k] <= radius]
         block = (index, *companions)
         used.update(block)
-        blocks.append(block)
-    return blocks
+        # structures that were not drawn brought no block of their own, so theirs count for less
+        if generator.random() * len(block) < np.count_nonzero(is_drawn[list(block)]):
+            blocks.append(block)
+    mixed = [blocks[k] for k in generator.permutation(len(blocks))]
+    enough = int(np.searchsorted(np.cumsum([len(block) for block in mixed]), most)) + 1
+    return mixed[:enough]
 
 
 def _pick(structures: Iterable[LabelledStructure], wanted: list[int]) -> list[LabelledStructure]:
