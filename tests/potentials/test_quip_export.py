@@ -175,6 +175,13 @@ def test_a_model_that_is_not_fitted_is_refused(tmp_path: Path) -> None:
         castile.export_gap(castile.GAP(), tmp_path / "gp.xml")
 
 
+def test_a_folder_that_is_not_there_is_named(native: Callable[[str], castile.GAP], tmp_path: Path) -> None:
+    for path, message in ((tmp_path / "no" / "gp.xml", "there is no folder"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError, match=message):
+            castile.export_gap(native("soap alone"), path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_potential_that_no_table_can_hold_is_refused() -> None:
     def jumping(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.where(r < 2.123456, 1.0, 0.0), np.zeros_like(r)

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from castile.errors import InputError
 from castile.formats.quip_strings import write_number
 from castile.formats.quip_xml import QuipCoordinates, QuipGlue, QuipPotential, QuipSpline
 
@@ -17,8 +18,16 @@ def write_quip_xml(path: str | Path, potential: QuipPotential) -> list[Path]:
 
     Old files of these names are replaced. The XML file is written last, so that a complete XML file names
     complete files.
+
+    Raises
+    ------
+    InputError
+        If the path is a folder, or its folder does not exist; then nothing is written.
     """
     path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise InputError(f"{path}: {reason}; name an XML file in a folder that exists")
     root = ElementTree.Element(potential.label)
     init_args = f"IP GAP label={potential.label}"
     if potential.glue is not None:
