@@ -30,61 +30,76 @@ class Metric(StrEnum):
     rmse = "rmse"
 
 
+TargetKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Info key to learn; energy: the label, per atom (default: energy)."),
+]
+LabelCost = Annotated[
+    str, typer.Option(metavar="TIME", help="Processor time of one label: 3600s, 20min, 1h, 2d.")
+]
+WantedError = Annotated[
+    float | None,
+    typer.Option(help="Wanted error, in the unit of the target (default: the best measured)."),
+]
+CandidateCount = Annotated[int, typer.Option(min=0, help="Structures that are to be screened.")]
+TargetUnit = Annotated[str, typer.Option(help="Unit of the target, for tables (energy: eV/atom).")]
+Descriptors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--descriptor",
+        metavar="NAME[=OPTIONS]",
+        help="Compare this one; repeat. soap, rdf, soap=n_max=6,l_max=4, or module:Class={JSON} of an "
+        "installed package (its code is run). Default: a range that suits the data.",
+    ),
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="The target is a sum over atoms, such as a total energy.")
+]
+MetricName = Annotated[Metric, typer.Option(help="Mean absolute or root mean square error.")]
+SeedCount = Annotated[int | None, typer.Option(min=1, help="Test sets of each kind (default: 3).")]
+MaxLabels = Annotated[int | None, typer.Option(min=100, help="Largest training set (default: 1600).")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help=f"Few descriptors, {QUICK_SEEDS} seeds, {QUICK_LABELS} labels.")
+]
+ComparePotentials = Annotated[
+    bool,
+    typer.Option("--potential", help="Compare terms and sizes of GAPs on energies and forces instead."),
+]
+PointsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep points as they are computed; go on from those there (default: named after DATA).",
+    ),
+]
+ModelOutput = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Fit the recommended descriptor to all of DATA and save the model (.castile), for castile "
+        "screen.",
+    ),
+]
+ReportFile = Annotated[Path | None, typer.Option(metavar="FILE", help="HTML page with figures.")]
+
+
 def compare(
     data: DataFiles,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Info key to learn; energy: the label, per atom (default: energy)."),
-    ] = None,
-    label_cost: Annotated[
-        str, typer.Option(metavar="TIME", help="Processor time of one label: 3600s, 20min, 1h, 2d.")
-    ] = "1h",
-    error: Annotated[
-        float | None,
-        typer.Option(help="Wanted error, in the unit of the target (default: the best measured)."),
-    ] = None,
-    candidates: Annotated[int, typer.Option(min=0, help="Structures that are to be screened.")] = 100_000,
-    unit: Annotated[str, typer.Option(help="Unit of the target, for tables (energy: eV/atom).")] = "",
-    descriptor: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--descriptor",
-            metavar="NAME[=OPTIONS]",
-            help="Compare this one; repeat. soap, rdf, soap=n_max=6,l_max=4, or module:Class={JSON} of an "
-            "installed package (its code is run). Default: a range that suits the data.",
-        ),
-    ] = None,
-    local: Annotated[
-        bool, typer.Option("--local", help="The target is a sum over atoms, such as a total energy.")
-    ] = False,
-    metric: Annotated[Metric, typer.Option(help="Mean absolute or root mean square error.")] = Metric.mae,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Test sets of each kind (default: 3).")] = None,
-    max_labels: Annotated[
-        int | None, typer.Option(min=100, help="Largest training set (default: 1600).")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help=f"Few descriptors, {QUICK_SEEDS} seeds, {QUICK_LABELS} labels.")
-    ] = False,
-    potential: Annotated[
-        bool,
-        typer.Option("--potential", help="Compare terms and sizes of GAPs on energies and forces instead."),
-    ] = False,
-    points: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep points as they are computed; go on from those there (default: named after DATA).",
-        ),
-    ] = None,
-    save_model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Fit the recommended descriptor to all of DATA and save the model (.castile), for castile "
-            "screen.",
-        ),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="HTML page with figures.")] = None,
+    target: TargetKey = None,
+    label_cost: LabelCost = "1h",
+    error: WantedError = None,
+    candidates: CandidateCount = 100_000,
+    unit: TargetUnit = "",
+    descriptor: Descriptors = None,
+    local: Local = False,
+    metric: MetricName = Metric.mae,
+    seeds: SeedCount = None,
+    max_labels: MaxLabels = None,
+    quick: Quick = False,
+    potential: ComparePotentials = False,
+    points: PointsFile = None,
+    save_model: ModelOutput = None,
+    report: ReportFile = None,
     json: JsonFile = None,
 ) -> None:
     """Errors, costs and total budgets of descriptors on DATA, and which one to use."""
@@ -129,17 +144,15 @@ def _compare_descriptors(
     report: Path | None,
     json: Path | None,
 ) -> None:
-    from castile.cli.output import counted, print_table, remark, step_progress, write_json
+    from castile.cli.output import counted, remark, step_progress, write_json
     from castile.comparison import (
         ComparisonSettings,
         compare,
         comparison_data,
         default_descriptors,
         named_descriptors,
-        recommendation,
     )
     from castile.comparison.budget import parse_duration
-    from castile.comparison.words import budget_table, cost_table, curve_table
     from castile.splits.dataset import read_dataset
 
     scope: Any = "atoms" if local else "structure"
@@ -158,12 +171,7 @@ def _compare_descriptors(
     chosen = chosen or default_descriptors(prepared.structures, scope=scope, quick=quick)
     with step_progress() as steps:
         found = compare(prepared, chosen, settings, points=points, progress=steps)
-    for split in dict.fromkeys(part.split for part in found.descriptors[0].splits):
-        print_table(curve_table(found, split))
-    print_table(cost_table(found))
-    print_table(budget_table(found))
-    for sentence in recommendation(found):
-        typer.echo(sentence)
+    _print_comparison(found)
     if json is not None:
         write_json(json, found.numbers())
     if report is not None:
@@ -172,6 +180,19 @@ def _compare_descriptors(
         remark(f"Report: {write_comparison_report(report, found, source.files)}")
     if save_model is not None:
         _save_model(save_model, found, dataset, chosen, scope)
+
+
+def _print_comparison(found: Comparison) -> None:
+    from castile.cli.output import print_table
+    from castile.comparison import recommendation
+    from castile.comparison.words import budget_table, cost_table, curve_table
+
+    for split in dict.fromkeys(part.split for part in found.descriptors[0].splits):
+        print_table(curve_table(found, split))
+    print_table(cost_table(found))
+    print_table(budget_table(found))
+    for sentence in recommendation(found):
+        typer.echo(sentence)
 
 
 def _save_model(
