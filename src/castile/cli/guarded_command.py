@@ -89,7 +89,8 @@ def _files(text: str) -> list[str]:
 def guard(app: typer.Typer) -> None:
     """Make all commands of ``app`` and of its groups guarded ones."""
     for command in app.registered_commands:
-        command.cls = GuardedCommand
+        if not issubclass(command.cls or TyperCommand, GuardedCommand):
+            command.cls = GuardedCommand
     for group in app.registered_groups:
         if group.typer_instance is not None:
             guard(group.typer_instance)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from castile.cli.guarded_command import GuardedCommand
 from castile.cli.options import ConfigTypeKey, EnergyKey, JsonFile, Workers
 from castile.cli.output import counted, print_table, remark, step_progress, write_json
 from castile.cli.similarity_options import (
@@ -62,7 +62,7 @@ Verify = Annotated[
 ]
 
 
-class FractionsCommand(TyperCommand):
+class FractionsCommand(GuardedCommand):
     """Takes the numbers after ``--fractions`` as its value, however many there are."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
