@@ -26,6 +26,7 @@ from benchmarks.stream import family, peak_bytes
 N_HOPS, QUICK_HOPS = 10_000, 60
 SECONDS = 120.0
 _POLL_SECONDS = 0.1
+_KILL_POLL_SECONDS = 0.01
 _OLIVINE = [
     (0, 0, 0), (0.282, 0.25, 0.975), (0.095, 0.25, 0.418), (0.097, 0.25, 0.743), (0.457, 0.25, 0.206),
     (0.166, 0.046, 0.285),
@@ -170,7 +171,9 @@ def _killed_and_restarted(folder: Path) -> tuple[Run, int]:
     started = time.perf_counter()
     process = _started(arguments, folder, 1)
     while process.poll() is None and _lines(journal) < enough:
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_KILL_POLL_SECONDS)
+    if process.poll() is not None:
+        raise RuntimeError("the screening ended before it could be killed; give it more hops")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     first = time.perf_counter() - started
