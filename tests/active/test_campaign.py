@@ -225,7 +225,7 @@ def test_commands_show_how_it_stands(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["status", str(tmp_path)]).exit_code == 1
     bad = CliRunner().invoke(app, ["learn", str(path), "--json", str(path)])
     assert bad.exit_code == 1
-    assert "is the campaign file" in bad.output
+    assert "is also read" in bad.output
 
 
 def test_report_of_a_campaign_that_has_only_begun(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_killed_command_goes_on_and_writes_the_same_bytes(saved: Path, tmp_pat
     [
         (["-o", "IN"], "also read"),
         (["-o", "OUT.txt"], "change the ending"),
-        (["-o", "OUT.csv", "--all", "OUT.csv"], "two outputs"),
+        (["-o", "OUT.csv", "--all", "OUT.csv"], "both name"),
         (["-o", "nowhere/OUT.csv"], "no folder"),
         (["-o", "OUT.csv", "--target", "volume"], "predicts energy"),
         (["-o", "OUT.csv", "--goal", "upwards"], "upwards"),

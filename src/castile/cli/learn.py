@@ -36,13 +36,10 @@ def learn(
     from castile.active.campaign_settings import read_campaign
     from castile.active.status import campaign_status
     from castile.cli.output import print_table, remark, write_json
-    from castile.errors import InputError
     from castile.report.campaign_report import write_campaign_report
     from castile.report.campaign_tables import campaign_tables
 
     settings = read_campaign(campaign)
-    if json is not None and json.resolve() == campaign.resolve():
-        raise InputError(f"--json {json}: is the campaign file, which is read; give another name")
     with _shown() as events:
         outcome = run_settings(settings, events)
     status = campaign_status(outcome.directory)

@@ -305,10 +305,9 @@ def _progress() -> Iterator[Callable[[int, float], None]]:
 
 
 def _refuse(stream: CandidateStream, read: Sequence[Path], written: Sequence[Path | None]) -> None:
-    """Refuse outputs that are also read, that are the same file, or whose folder does not exist."""
+    """Refuse outputs that are also read, or whose folder does not exist."""
     from castile.errors import InputError
 
-    seen: dict[Path, Path] = {}
     for path in written:
         if path is None:
             continue
@@ -317,9 +316,6 @@ def _refuse(stream: CandidateStream, read: Sequence[Path], written: Sequence[Pat
             raise InputError(f"{path}: is also read, and writing it would replace it; name another file")
         if not path.absolute().parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.absolute().parent}; create it")
-        if path.resolve() in seen:
-            raise InputError(f"{path}: is named for two outputs; name another file")
-        seen[path.resolve()] = path
 
 
 def register(app: typer.Typer) -> None:
