@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from castile.numerics.panel_products import PANEL, ROWS, multiply_panels, pack_panels
+from castile.numerics.panel_products import PANEL, ROWS, multiply_panels, pack_panels, times_panels
 
 
 @pytest.mark.parametrize("n_points", [1, PANEL - 1, PANEL, 3 * PANEL + 5])
@@ -25,4 +25,13 @@ def test_some_panels_only():
     multiply_panels(rows.ravel(), ROWS, 10, pack_panels(points), 1, 3, out, 2 * PANEL)
     np.testing.assert_allclose(
         out.reshape(ROWS, -1), rows @ points[PANEL : 3 * PANEL].T, rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, ROWS, 2 * ROWS + 3])
+def test_any_number_of_rows(n_rows):
+    rng = np.random.default_rng(n_rows)
+    rows, points = rng.normal(size=(n_rows, 11)), rng.normal(size=(PANEL + 2, 11))
+    np.testing.assert_allclose(
+        times_panels(rows, pack_panels(points), len(points)), rows @ points.T, rtol=1e-12, atol=1e-12
     )

@@ -98,3 +98,14 @@ def multiply_panels(rows, n_rows, width, panels, begin, end, out, out_row):
                 rows, row * width, width, panels, panel * width * PANEL,
                 out, row * out_row + (panel - begin) * PANEL, out_row,
             )  # fmt: skip
+
+
+def times_panels(rows, panels, n_points):
+    """Return rows (n, width) times the points in panels, (n, n_points)."""
+    n_rows, width = rows.shape
+    padded, n_panels = -(-n_rows // ROWS) * ROWS, -(-n_points // PANEL)
+    given = np.zeros((padded, width))
+    given[:n_rows] = rows
+    out = np.empty((padded, n_panels * PANEL))
+    multiply_panels(given.ravel(), padded, width, panels, 0, n_panels, out.ravel(), n_panels * PANEL)
+    return out[:n_rows, :n_points]

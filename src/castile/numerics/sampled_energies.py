@@ -3,22 +3,30 @@
 import numpy as np
 from numba import njit
 
+from castile.numerics.simd import LANES, aligned_zeros, load, multiply, splat, store
+
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def quadratic_features(features, out):
-    """Write [q_a q_b for a <= b, q, 1] of each row q of ``features`` (n_rows, d) to ``out``."""
+    """Write [q_a q_b for a <= b, q, 1] of each row q of ``features`` (n_rows, d) to ``out``, both float32.
+
+    Whole vectors are written; what one of them writes too far the next one overwrites.
+    """
     n_rows, d = features.shape
+    size = d * (d + 1) // 2 + d + 1
+    own, line = aligned_zeros(d + LANES, features.dtype), aligned_zeros(size + LANES, features.dtype)
     for row in range(n_rows):
-        q, target = features[row], out[row]
+        for a in range(d):
+            own[a] = features[row, a]
         position = 0
         for a in range(d):
-            own = q[a]
-            for b in range(a, d):
-                target[position + b - a] = own * q[b]
+            factor = splat(own, a)
+            for b in range(a, d, LANES):
+                store(line, position + b - a, multiply(factor, load(own, b)))
             position += d - a
-        for a in range(d):
-            target[position + a] = q[a]
-        target[position + d] = np.float32(1.0)
+        line[position : position + d] = own[:d]
+        line[position + d] = 1.0
+        out[row, :size] = line[:size]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})

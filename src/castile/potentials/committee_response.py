@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import Chunk, SortedPairs
+from castile.execution.scratch import Scratch
 from castile.execution.threads import map_chunks
-from castile.numerics.pair_sorting import add_pair_gradients
+from castile.numerics.pair_sorting import add_center_gradients
 from castile.numerics.sampled_energies import add_tabulated_samples
 from castile.potentials.committee_terms import PairSamples
 from castile.potentials.energy_samples import EnergySamples, SampledEnergies
@@ -103,15 +104,17 @@ def add_soap_committee(
         for begin, end, element in element_chunks(ordered.center_elements, len(view.elements))
     ]
 
+    scratch = Scratch()
+
     def work(piece: _Piece) -> _PieceResult:
         """Response of a piece of the centres."""
-        chunk = view.engine.chunk(ordered, piece.begin, piece.end)
+        chunk = view.engine.chunk(ordered, piece.begin, piece.end, scratch)
         points = view.points(piece.element)
         energies, slopes = view._energy(piece.element, weights).respond(chunk.features)
         sampled = sampler.values(piece.element, chunk.features, points, piece.columns)
-        gradients = [_pair_gradient(view, ordered, chunk, slopes)]
+        gradients = [_pair_gradient(view, ordered, chunk, slopes, scratch)]
         for cotangent in member_slopes(functions, piece.element, chunk.features, points, piece.columns):
-            gradients.append(_pair_gradient(view, ordered, chunk, cotangent))
+            gradients.append(_pair_gradient(view, ordered, chunk, cotangent, scratch))
         return _PieceResult(piece, energies, sampled, tuple(gradients))
 
     moments: dict[int, Array] = {}
@@ -133,12 +136,16 @@ def present_elements(term: SoapTerm, environment: Environment) -> tuple[tuple[in
 
 
 def _pair_gradient(
-    term: SoapTerm, ordered: SortedPairs, chunk: Chunk, cotangent: NDArray[np.floating]
+    term: SoapTerm,
+    ordered: SortedPairs,
+    chunk: Chunk,
+    cotangent: NDArray[np.floating],
+    scratch: Scratch,
 ) -> Array:
     """Return dE/dr_ij of the chunk's pairs, (n_pairs, 3), given dE/dp."""
     first, last = term.engine.pair_range(ordered, chunk.begin, chunk.end)
     gradient = np.empty((last - first, 3))
-    term.engine.vjp(ordered, chunk, cotangent, gradient)
+    term.engine.vjp(ordered, chunk, cotangent, gradient, scratch)
     return gradient
 
 
@@ -151,14 +158,16 @@ def _add_piece(
     response.posterior[atoms] += result.sampled.posterior
     response.residual[atoms] += result.sampled.residual
     response.lost[atoms] += result.sampled.lost
-    first, last = term.engine.pair_range(ordered, piece.begin, piece.end)
-    centers = ordered.center_atoms[ordered.center[first:last]]
     targets = (response.mean, *response.members)
     for gradient, target in zip(result.gradients, targets, strict=True):
-        add_pair_gradients(
-            centers,
-            ordered.neighbor[first:last],
-            ordered.vectors[first:last],
+        add_center_gradients(
+            ordered.center_atoms,
+            ordered.first,
+            term.engine.n_elements,
+            piece.begin,
+            piece.end,
+            ordered.neighbor,
+            ordered.vectors,
             gradient,
             target.forces,
             target.virial,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.numerics.kernel_powers import raise_dots
+from castile.numerics.panel_products import pack_panels, times_panels
 from castile.potentials.committee_terms import SoapSamples
 from castile.potentials.prior_paths import PolynomialPaths
 from castile.potentials.soap_term import SoapTerm
@@ -65,6 +66,14 @@ class MemberFunction:
             forms,
         )
 
+    def panels(self, element: int) -> Array:
+        """Return the form of an element, packed for products."""
+        assert self.forms is not None
+        packed: dict[int, Array] = self.__dict__.setdefault("_panels", {})
+        if element not in packed:
+            packed[element] = pack_panels(self.forms[element])
+        return packed[element]
+
     def gradient(
         self,
         element: int,
@@ -98,8 +107,7 @@ def member_slopes(
         return
     if members[0].forms is not None:
         for member in members:
-            assert member.forms is not None
-            yield np.asarray(features @ member.forms[element])
+            yield times_panels(features, member.panels(element), features.shape[1])
         return
     dots = features @ points.T
     powers = np.empty_like(dots)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from castile.numerics.sampled_energies import quadratic_features
 
 MOST_AXES = 80
-_ROWS = 16  # whose products of features stay in cache
+_ROWS = 32  # whose products of features stay in cache
 DROPPED = 1e-9
 """Mean square of what SOAP vectors may lose when they are projected on the axes."""
 
