@@ -5,6 +5,24 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _distance(vectors, j, k):
+    """Distance of the ends of two vectors."""
+    x = vectors[k, 0] - vectors[j, 0]
+    y = vectors[k, 1] - vectors[j, 1]
+    z = vectors[k, 2] - vectors[j, 2]
+    return np.sqrt(x * x + y * y + z * z)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _add_pulls(gradient, row_j, row_k, vectors, j, k, along_j, along_k, across):
+    """Add pulls along the vectors of two neighbours and along the side opposite of the centre."""
+    for axis in range(3):
+        side = across * (vectors[k, axis] - vectors[j, axis])
+        gradient[row_j, axis] += along_j * vectors[j, axis] - side
+        gradient[row_k, axis] += along_k * vectors[k, axis] + side
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 def triplet_response(
     centers, first, roles, vectors, distances, cut, cut_slope, theta, points, weights, constant, form,
     power, energies, gradient,
@@ -17,7 +35,6 @@ def triplet_response(
     exp(-rho^2 / 2) for ``form`` 1, (1 - rho)^p (p rho + 1) with p = ``power`` for 4, and (x . point)^p for 2,
     whose theta is 1.
     """
-    n_sparse = points.shape[1]
     offset = 0
     for c in range(centers.size):
         begin, end = first[centers[c]], first[centers[c] + 1]
@@ -26,29 +43,24 @@ def triplet_response(
             for k in range(j + 1, end):
                 if not ((roles[j] & 1 and roles[k] & 2) or (roles[j] & 2 and roles[k] & 1)):
                     continue
-                d_x = vectors[k, 0] - vectors[j, 0]
-                d_y = vectors[k, 1] - vectors[j, 1]
-                d_z = vectors[k, 2] - vectors[j, 2]
-                opposite = np.sqrt(d_x * d_x + d_y * d_y + d_z * d_z)
+                opposite = _distance(vectors, j, k)
                 difference = distances[j] - distances[k]
                 x0 = (distances[j] + distances[k]) / theta[0]
                 x1 = difference * difference / theta[1]
                 x2 = opposite / theta[2]
                 value, g0, g1, g2 = constant, 0.0, 0.0, 0.0
-                for s in range(n_sparse):
+                for s in range(points.shape[1]):
+                    u0, u1, u2 = points[0, s], points[1, s], points[2, s]
+                    if form != 2:
+                        u0, u1, u2 = x0 - u0, x1 - u1, x2 - u2
+                        squared = u0 * u0 + u1 * u1 + u2 * u2
                     if form == 2:
-                        product = x0 * points[0, s] + x1 * points[1, s] + x2 * points[2, s]
-                        if product > 0.0:
-                            term = weights[s] * product**power
-                            value += term
-                            pull = term * power / product
-                            g0 += pull * points[0, s]
-                            g1 += pull * points[1, s]
-                            g2 += pull * points[2, s]
-                        continue
-                    u0, u1, u2 = x0 - points[0, s], x1 - points[1, s], x2 - points[2, s]
-                    squared = u0 * u0 + u1 * u1 + u2 * u2
-                    if form == 1:
+                        product = x0 * u0 + x1 * u1 + x2 * u2
+                        if product <= 0.0:
+                            continue
+                        term = weights[s] * product**power
+                        pull = term * power / product
+                    elif form == 1:
                         term = weights[s] * np.exp(-0.5 * squared)
                         pull = -term
                     elif squared < 1.0:
@@ -69,8 +81,5 @@ def triplet_response(
                 g2 = both * g2 / theta[2] / opposite
                 along_j = (g0 + g1 + 2.0 * cut_slope[j] * cut[k] * value) / distances[j]
                 along_k = (g0 - g1 + 2.0 * cut[j] * cut_slope[k] * value) / distances[k]
-                for axis in range(3):
-                    across = g2 * (vectors[k, axis] - vectors[j, axis])
-                    gradient[j + shift, axis] += along_j * vectors[j, axis] - across
-                    gradient[k + shift, axis] += along_k * vectors[k, axis] + across
+                _add_pulls(gradient, j + shift, k + shift, vectors, j, k, along_j, along_k, g2)
         offset += end - begin

@@ -195,19 +195,13 @@ def greedy_blocks(
     n_blocks = len(blocks)
     members, room = _strata(n_blocks, n_select, strata, quotas)
     bounds = np.full(n_blocks, np.inf) if bounds is None else np.array(bounds, dtype=np.float64)
-    known_at, n_evaluations = np.full(n_blocks, -1), 0
-    chosen, values = list[int](), list[float]()
+    n_evaluations, chosen, values = 0, list[int](), list[float]()
     bounds[room[members] == 0] = -np.inf
     while len(chosen) < min(n_select, n_blocks):
-        best = int(np.argmax(bounds))
+        best, whitened, n_computed = _best_block(blocks, criterion, root, bounds)
+        n_evaluations += n_computed
         if bounds[best] == -np.inf:
             break
-        whitened = root.whiten(blocks[best])
-        if known_at[best] < len(chosen):
-            n_evaluations += 1
-            bounds[best] = criterion.value(whitened)
-            known_at[best] = len(chosen)
-            continue
         criterion.observe(root, whitened)
         root.observe(whitened)
         chosen.append(best)
@@ -219,6 +213,22 @@ def greedy_blocks(
         if progress is not None:
             progress(len(chosen))
     return GreedyChoice(np.array(chosen, dtype=np.int64), np.array(values), n_evaluations)
+
+
+def _best_block(
+    blocks: RowBlocks, criterion: Criterion, root: PosteriorRoot, bounds: Float64Array
+) -> tuple[int, Float64Array, int]:
+    """Block of the largest worth now, its Z, and how many worths were computed; ``bounds`` take them up."""
+    computed = set[int]()
+    while True:
+        best = int(np.argmax(bounds))
+        if bounds[best] == -np.inf:
+            return best, np.empty((0, blocks.n_columns)), len(computed)
+        whitened = root.whiten(blocks[best])
+        if best in computed:
+            return best, whitened, len(computed)
+        bounds[best] = criterion.value(whitened)
+        computed.add(best)
 
 
 def _strata(
