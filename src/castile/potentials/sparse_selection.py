@@ -13,7 +13,7 @@ from castile.selection import SELECTORS
 from castile.structures.labels import LabelledStructure
 
 CANDIDATES_PER_POINT = 10
-CANDIDATE_BYTES = 80_000_000  # small beside the triangles, so that memory stays flat
+CANDIDATE_BYTES = 40_000_000  # small beside the triangles, so that memory stays flat
 
 Array = NDArray[np.float64]
 
@@ -49,11 +49,10 @@ def candidate_environments(
 ) -> list[Array]:
     """Return the power spectra among which each element's sparse points are chosen.
 
-    All environments where 80 MB hold them, else a seeded random sample of at least ten per point.
+    All environments where 40 MB hold them, else a seeded random sample of at least ten per point.
     """
     budget = CANDIDATE_BYTES // (8 * engine.n_features)
     rng = np.random.default_rng(seed)
-    kept: list[list[NDArray[np.floating]]] = [[] for _ in elements]
     limits = [max(CANDIDATES_PER_POINT * n, budget * n // max(sum(wanted), 1)) for n in wanted]
     shares = [min(1.0, limit / max(count, 1)) for limit, count in zip(limits, element_counts, strict=True)]
 
@@ -69,17 +68,39 @@ def candidate_environments(
                 rows.append((element, engine.chunk(ordered, begin, end).features[chosen]))
         return rows
 
+    kept = [_Rows(_most_drawn(n, share), engine.n_features)
+            for n, share in zip(element_counts, shares, strict=True)]  # fmt: skip
     items = ((structure, rng.random(len(structure.atoms))) for structure in structures)
     for rows in map_chunks(spectra, items, threads):
         for element, features in rows:
             kept[element].append(features)
         advance()
-    empty = np.empty((0, engine.n_features))
-    candidates = []
-    while kept:
-        parts = kept.pop(0)
-        candidates.append(np.concatenate(parts) if parts else empty)
-    return candidates
+    return [rows.filled for rows in kept]
+
+
+def _most_drawn(n: int, share: float) -> int:
+    """Number of draws out of n that is hardly ever exceeded: six standard deviations above the mean."""
+    return min(n, int(np.ceil(n * share + 6.0 * np.sqrt(n * share * (1.0 - share)))))
+
+
+class _Rows:
+    """Rows written one after the other into memory that is taken only as far as it is filled."""
+
+    def __init__(self, most_rows: int, n_columns: int) -> None:
+        """Reserve the addresses; pages that nobody writes to cost nothing."""
+        self._rows = np.empty((most_rows, n_columns))
+        self._size = 0
+
+    def append(self, rows: NDArray[np.floating]) -> None:
+        """Add rows; those for which there is no room are left out."""
+        end = min(self._size + len(rows), len(self._rows))
+        self._rows[self._size : end] = rows[: end - self._size]
+        self._size = end
+
+    @property
+    def filled(self) -> Array:
+        """The rows so far."""
+        return self._rows[: self._size]
 
 
 def choose_sparse_points(
