@@ -1,5 +1,7 @@
 """Neighbour pairs against vesin, whatever the cell."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import vesin
@@ -9,6 +11,7 @@ from ase.geometry import complete_cell
 from numpy.typing import NDArray
 
 from castile.errors import InputError
+from castile.numerics.cell_grid import make_grid, sort_into_cells
 from castile.structures import neighbors
 from castile.structures.neighbors import Pairs, neighbor_pairs
 
@@ -29,6 +32,19 @@ def _by_vesin(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | None) 
     return i[keep] - n, j[keep], vectors[keep]
 
 
+def _by_brute_force(atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | None) -> Found:
+    """All pairs of cells much larger than the cutoff: one image of each neighbour at most is near."""
+    points = atoms.positions if centers is None else centers
+    vectors = (atoms.positions[None] - points[:, None]).reshape(-1, 3)
+    cell = np.asarray(complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)))
+    turns = np.where(atoms.pbc, np.round(vectors @ np.linalg.inv(cell)), 0.0)
+    vectors -= turns @ cell
+    distances = np.linalg.norm(vectors, axis=1).reshape(len(points), len(atoms))
+    near = (distances < cutoff) & (distances > 0.0)
+    center, neighbor = np.nonzero(near)
+    return center, neighbor, vectors[near.ravel()]
+
+
 def _sorted(found: Found) -> Found:
     center, neighbor, vectors = found
     rounded = np.round(vectors, 6) + 0.0
@@ -37,10 +53,14 @@ def _sorted(found: Found) -> Found:
 
 
 def _check(
-    atoms: Atoms, cutoff: float, centers: NDArray[np.float64] | None = None, threads: int = 1
+    atoms: Atoms,
+    cutoff: float,
+    centers: NDArray[np.float64] | None = None,
+    threads: int = 1,
+    oracle: Callable[..., Found] = _by_vesin,
 ) -> Pairs:
     pairs = neighbor_pairs(atoms, cutoff, centers, threads)
-    expected = _sorted(_by_vesin(atoms, cutoff, centers))
+    expected = _sorted(oracle(atoms, cutoff, centers))
     found = _sorted((pairs.center, pairs.neighbor, pairs.vectors))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
@@ -124,6 +144,54 @@ def test_far_parts_cost_no_empty_cells() -> None:
     assert np.all(pairs.center // 10 == pairs.neighbor // 10)
     near = np.linalg.norm(positions[:10, None] - positions[None, :10], axis=2)
     assert np.count_nonzero(pairs.center < 10) == np.count_nonzero((near > 0.0) & (near < 2.0))
+
+
+def _crowd(kind: str, rng: np.random.Generator, n_atoms: int = 400) -> Atoms:
+    """Atoms that fill a tiny part of the space that a search has to cover."""
+    positions = rng.uniform(0.0, 18.0, (n_atoms, 3))
+    cell, periodic = np.zeros((3, 3)), np.zeros(3, dtype=bool)
+    if kind == "one far away":
+        positions[7] += [1e5, -2e5, 3e4]
+    elif kind == "two clusters":
+        positions[::2] += [1e6, 0.0, -1e5]
+    elif kind == "cluster in a gas":
+        positions[::2] *= 1e3
+    elif kind == "huge cell":
+        cell, periodic = np.diag([3e3, 4e3, 5e3]) + rng.normal(size=(3, 3)), np.ones(3, dtype=bool)
+        positions -= 9.0  # across faces and corners
+    else:
+        cell, periodic = np.diag([5e4, 4e3, 0.0]), np.array([True, True, False])
+        positions[3] = [2e4, 1.0, 6e4]
+    return Atoms(f"H{n_atoms}", positions, cell=cell, pbc=periodic)
+
+
+CROWDS = ["one far away", "two clusters", "cluster in a gas", "huge cell", "slab"]
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+def test_mostly_empty_space(kind: str) -> None:
+    rng = np.random.default_rng(len(kind))
+    atoms = _crowd(kind, rng)
+    assert len(_check(atoms, 2.5, oracle=_by_brute_force).center) > 200
+    points = np.concatenate([atoms.positions[:20] + 0.3, rng.uniform(-1e6, 1e6, (5, 3))])
+    _check(atoms, 2.5, points, oracle=_by_brute_force)
+    chosen = rng.permutation(400)[:50]
+    search = neighbors.neighbor_search(atoms, 2.5, chosen=chosen)
+    found = search.pairs(0, 50, 1)
+    every = neighbor_pairs(atoms, 2.5)
+    assert sorted(zip(chosen[found.center], found.neighbor, strict=True)) == sorted(
+        pair for pair in zip(every.center, every.neighbor, strict=True) if pair[0] in chosen
+    )
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+def test_mostly_empty_space_does_not_bring_all_atoms_into_one_cell(kind: str) -> None:
+    atoms = _crowd(kind, np.random.default_rng(0), 2000)
+    given = neighbors._checked(atoms, 2.5)
+    grid = make_grid(*given, 2.5)
+    cells = sort_into_cells(given[0], grid)
+    homes = cells.home[:, 0] * 10**12 + cells.home[:, 1] * 10**6 + cells.home[:, 2]
+    assert np.unique(homes, return_counts=True)[1].max() < 25
 
 
 def test_atoms_in_one_place_are_a_pair_but_a_point_does_not_see_the_atom_below_it() -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from castile.numerics.cell_grid import coordinates, make_grid, sort_into_cells
+from castile.numerics.cell_grid import begin_of_cell, coordinates, make_grid, sort_into_cells
 
 _COINCIDENT = 1e-20  # A^2; a centre that is no atom does not see an atom on which it lies
 _PAIRS_PER_CENTER = 64  # for which there is room at first
@@ -44,11 +44,12 @@ def _turns(cell, size):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _runs(grid, first, home, starts, stops, shifts):
+def _runs(grid, atoms, home, starts, stops, shifts):
     """Write the runs of consecutive atoms around the cell ``home`` with the translations of their images;
     return their number.
     """
     shape, reach, periodic, cell = grid.shape, grid.reach, grid.periodic, grid.cell
+    first, dense = atoms.first, atoms.first.size > 0
     a, b, c = home[0], home[1], home[2]
     low, high = c - reach[2], c + reach[2]
     if not periodic[2]:
@@ -67,7 +68,11 @@ def _runs(grid, first, home, starts, stops, shifts):
             while k <= high:
                 image_c, inside_c = _turns(k, shape[2])
                 last = min(high, k + shape[2] - 1 - inside_c)
-                start, stop = first[row + inside_c], first[row + inside_c + last - k + 1]
+                start, stop = row + inside_c, row + inside_c + last - k + 1
+                if dense:
+                    start, stop = first[start], first[stop]
+                else:
+                    start, stop = begin_of_cell(atoms.cells, start), begin_of_cell(atoms.cells, stop)
                 if stop > start:
                     starts[n_runs], stops[n_runs] = start, stop
                     for axis in range(3):
@@ -180,7 +185,7 @@ def find_pairs(grid, atoms, centers, cutoff, species, n_species, begin, end, lab
     n_pairs, n_candidates, home = 0, 0, 0
     for center in range(begin, end):
         if center == begin or not _in_same_cell(centers.home, center, center - 1):
-            n_runs = _runs(grid, atoms.first, centers.home[center], starts, stops, shifts)
+            n_runs = _runs(grid, atoms, centers.home[center], starts, stops, shifts)
             n_candidates = (stops[:n_runs] - starts[:n_runs]).sum()
             if near.size <= n_candidates:
                 size = 2 * n_candidates + 1
