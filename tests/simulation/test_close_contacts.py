@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import covalent_radii
+from ase.geometry import get_distances
 
 from castile.simulation.close_contacts import find_fused_atoms
 
@@ -41,3 +42,24 @@ def test_the_worst_pair_is_relative_to_the_radii_and_the_search_can_be_off():
     assert find_fused_atoms(atoms).symbols == ("Si", "Si")
     assert find_fused_atoms(atoms[:2]) is None
     assert find_fused_atoms(atoms, fraction=0.0) is None
+
+
+@pytest.mark.parametrize("pbc", [False, True, [True, False, True]])
+def test_the_worst_pair_of_random_atoms_is_that_of_all_distances(pbc):
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        symbols = rng.choice(["H", "O", "Si", "Au"], 30).tolist()
+        atoms = Atoms(symbols, rng.uniform(-4.0, 12.0, (30, 3)), cell=np.diag([8.0, 9.0, 7.0]) + 0.3, pbc=pbc)
+        distances = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
+        radii = covalent_radii[atoms.numbers]
+        ratios = distances / (radii[:, None] + radii) + np.diag([np.inf] * 30)
+        i, j = sorted(np.unravel_index(ratios.argmin(), ratios.shape))
+        contact = find_fused_atoms(atoms, 1.5)
+        assert (contact.first, contact.second) == (i, j)
+        assert contact.distance == pytest.approx(distances[i, j])
+        assert contact.distance / contact.allowed == pytest.approx(ratios[i, j] / 1.5)
+        assert find_fused_atoms(atoms, 0.99 * ratios[i, j]) is None
+
+
+def test_positions_that_are_no_numbers_are_no_contact():
+    assert find_fused_atoms(Atoms("H2", positions=[[np.nan, 0, 0], [0, 0, 0]])) is None

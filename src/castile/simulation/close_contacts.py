@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from vesin import NeighborList
 
 from castile.errors import SimulationError
+from castile.structures.neighbors import neighbor_parts
 
 DEFAULT_CONTACT_FRACTION = 0.5
 
@@ -37,7 +37,8 @@ FUSED_REMEDY = (
 
 
 def find_fused_atoms(atoms: Atoms, fraction: float = DEFAULT_CONTACT_FRACTION) -> CloseContact | None:
-    """Return the worst pair with d_ij < fraction (R_i + R_j), or None.
+    """Return the worst pair with d_ij < fraction (R_i + R_j), or None; also None where a position is no
+    number, which is for others to tell.
 
     Args:
         atoms: structure, periodic in any subset of directions; images of one atom count as pairs.
@@ -45,22 +46,21 @@ def find_fused_atoms(atoms: Atoms, fraction: float = DEFAULT_CONTACT_FRACTION) -
 
     """
     radii = covalent_radii[atoms.numbers]
-    if fraction <= 0 or len(atoms) == 0:
+    if fraction <= 0 or len(atoms) == 0 or not np.isfinite(atoms.positions).all():
         return None
-    search = NeighborList(cutoff=2 * fraction * float(radii.max()), full_list=False)
-    first, second, distances = search.compute(
-        points=atoms.positions,
-        box=np.asarray(atoms.cell.complete() if atoms.pbc.any() else atoms.cell),
-        periodic=atoms.pbc,
-        quantities="ijd",
-    )
-    allowed = fraction * (radii[first] + radii[second])
-    if not (distances < allowed).any():
-        return None
-    worst = int(np.argmin(distances / allowed))
-    i, j = int(first[worst]), int(second[worst])
-    symbols = (atoms[i].symbol, atoms[j].symbol)
-    return CloseContact(i, j, symbols, float(distances[worst]), float(allowed[worst]))
+    worst: CloseContact | None = None
+    smallest = 1.0
+    for pairs in neighbor_parts(atoms, 2 * fraction * float(radii.max())):
+        distances = np.sqrt(np.einsum("pa,pa->p", pairs.vectors, pairs.vectors))
+        allowed = fraction * (radii[pairs.center] + radii[pairs.neighbor])
+        ratios = distances / allowed
+        if len(ratios) and ratios.min() < smallest:
+            k = int(np.argmin(ratios))
+            i, j = sorted((int(pairs.center[k]), int(pairs.neighbor[k])))
+            symbols = (atoms[i].symbol, atoms[j].symbol)
+            worst = CloseContact(i, j, symbols, float(distances[k]), float(allowed[k]))
+            smallest = float(ratios[k])
+    return worst
 
 
 def require_no_fused_atoms(atoms: Atoms, fraction: float, context: str) -> None:
