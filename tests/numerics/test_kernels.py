@@ -5,7 +5,10 @@ import pytest
 from ase import Atoms
 
 import castile
+from castile.descriptors.soap_centers import find_centers
+from castile.execution.scratch import Scratch
 from castile.numerics.kernel_powers import raise_dots, weigh_powers
+from castile.numerics.pair_functions import tabulated_pair_forces, tabulated_pair_response
 from castile.numerics.pair_sorting import add_pair_gradients, add_to_atoms, sort_pairs, sum_over_centers
 
 
@@ -85,3 +88,35 @@ def test_soap_in_single_precision(channels: int | None) -> None:
     change = double.jvp(atoms, tangent)
     np.testing.assert_allclose(single.jvp(atoms, tangent), change, atol=1e-4 * np.abs(change).max())
     assert np.sum(cotangent * change) == pytest.approx(np.sum(two.positions * tangent), rel=1e-9)
+
+
+@pytest.mark.parametrize("channels", [None, 2])
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_several_adjoints_at_once(count: int, channels: int | None) -> None:
+    atoms = Atoms("CuAuAuCuPd", np.random.default_rng(3).uniform(0.0, 4.0, (5, 3)))
+    soap = castile.SOAP(cutoff=3.5, n_max=10, l_max=3, channels=channels).fit(atoms)
+    engine, centers = soap.engine_, find_centers(soap.engine_, atoms, soap.species_, None, "atoms")
+    pairs = centers.pairs(0, 5)
+    chunk = engine.chunk(pairs, 0, 5)
+    cotangents = np.random.default_rng(4).normal(size=(count, *chunk.features.shape))
+    together, alone = np.empty((2, count, len(pairs.neighbor), 3))
+    engine.vjps(pairs, chunk, cotangents, together, Scratch())
+    for cotangent, out in zip(cotangents, alone, strict=True):
+        engine.vjp(pairs, chunk, cotangent, out)
+    np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-13 * np.abs(alone).max())
+
+
+def test_pair_forces_of_several_models() -> None:
+    rng = np.random.default_rng(5)
+    center, neighbor, kinds = rng.integers(0, 6, 40), rng.integers(0, 6, 40), rng.integers(-1, 2, 40)
+    vectors, tables = rng.normal(size=(40, 3)), rng.normal(size=(2, 9, 6, 3))
+    forces, virials = np.zeros((6, 3, 3)), np.zeros((3, 3, 3))
+    grid = 0.3, 0.2, 2.0  # start, step, cutoff: some pairs are below the table, some beyond
+    tabulated_pair_forces(center, neighbor, vectors, kinds, tables, *grid, forces, virials)
+    for model in range(3):
+        expected, virial, table = np.zeros((6, 3)), np.zeros((3, 3)), np.ascontiguousarray(tables[..., model])
+        tabulated_pair_response(
+            center, neighbor, vectors, kinds, table, *grid, np.zeros(6), expected, virial
+        )  # fmt: skip
+        np.testing.assert_allclose(forces[..., model], expected, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(virials[..., model], virial, rtol=1e-11, atol=1e-11)

@@ -3,6 +3,7 @@
 Structures enter as :class:`SortedPairs`; work goes by chunks of centres that stay in cache.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -306,6 +307,13 @@ class SoapEngine:
     ) -> Array:
         """Return dE/dc given dE/dp (n_centers, n_features); with ``scratch`` the next one overwrites it."""
         gradient = (scratch or Scratch()).empty("gradient", density.size, self.dtype)
+        self._power_spectrum_vjp(density, features, norms, cotangent, gradient)
+        return gradient
+
+    def _power_spectrum_vjp(
+        self, density: Array, features: Array, norms: Array, cotangent: Array, out: Array
+    ) -> None:
+        """Write dE/dc to ``out``."""
         power_kernels.power_spectrum_vjp(
             density,
             features,
@@ -313,9 +321,8 @@ class SoapEngine:
             len(norms),
             *self._kernel_sizes,
             np.require(cotangent, self.dtype, ["C", "W"]),
-            gradient,
+            out,
         )
-        return gradient
 
     def density_vjp(
         self,
@@ -350,6 +357,29 @@ class SoapEngine:
         """Write dE/dr_ij of the chunk's pairs to ``out`` (n_pairs, 3), given dE/dp."""
         gradient = self.power_spectrum_vjp(chunk.density, chunk.features, chunk.norms, cotangent, scratch)
         self.density_vjp(pairs, chunk.begin, chunk.end, gradient, out, scratch)
+
+    def vjps(
+        self, pairs: SortedPairs, chunk: Chunk, cotangents: Iterable[Array], out: Array, scratch: Scratch
+    ) -> None:
+        """Write dE/dr_ij of the chunk's pairs to ``out`` (n_energies, n_pairs, 3) for several energies at
+        once, given their dE/dp.
+        """
+        size = chunk.density.size
+        gradients = scratch.empty("gradients", len(out) * size, self.dtype)
+        for number, cotangent in enumerate(cotangents):
+            mine = gradients[number * size : (number + 1) * size]
+            self._power_spectrum_vjp(chunk.density, chunk.features, chunk.norms, cotangent, mine)
+        density_kernels.density_vjps(
+            pairs.first,
+            chunk.begin,
+            chunk.end,
+            self.n_elements,
+            pairs.vectors,
+            self._table,
+            self._harmonics,
+            self._unmixed(gradients, len(out) * (chunk.end - chunk.begin), scratch),
+            out,
+        )
 
     def density_jvp(self, pairs: SortedPairs, begin: int, end: int, pair_tangent: Array) -> Array:
         """Return the change of c of the centres begin:end along pair displacements (n_pairs, 3)."""

@@ -174,7 +174,7 @@ def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotange
     directions, distances = aligned_empty(3 * LANES, dtype), aligned_empty(LANES, dtype)
     values, grad_x = aligned_empty(n_lm * LANES, dtype), aligned_empty(n_lm * LANES, dtype)
     grad_y, grad_z = aligned_empty(n_lm * LANES, dtype), aligned_empty(n_lm * LANES, dtype)
-    t = np.empty(1, dtype)
+    sums, t = np.empty(4, dtype), np.empty(1, dtype)
     zero = fill(cotangent, 0.0)
     for segment in range(begin * n_species, end * n_species):
         corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
@@ -206,16 +206,131 @@ def density_vjp(first, begin, end, n_species, vectors, table, harmonics, cotange
                         turn_x = multiply_add(radial, d_x, turn_x)
                         turn_y = multiply_add(radial, d_y, turn_y)
                         turn_z = multiply_add(radial, d_z, turn_z)
-                pair = block + lane - origin
-                u_x, u_y, u_z = directions[lane], directions[LANES + lane], directions[2 * LANES + lane]
-                g_x, g_y, g_z = lane_sum(turn_x), lane_sum(turn_y), lane_sum(turn_z)
+                _add_lanes(along, turn_x, turn_y, turn_z, sums)
                 inverse = 1.0 / distances[lane] if distances[lane] > 0.0 else 0.0
-                radial_part = (
-                    lane_sum(along) * table.inverse_step - (u_x * g_x + u_y * g_y + u_z * g_z) * inverse
+                gradient = pair_gradient[block + lane - origin]
+                _pair_gradient(directions, lane, inverse, table.inverse_step, sums, gradient)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def density_vjps(first, begin, end, n_species, vectors, table, harmonics, cotangents, pair_gradients):
+    """Write dE/dr_ij as :func:`density_vjp` does for several dE/dc, one behind the other in the flat
+    ``cotangents``, to pair_gradients[number, pair]. Harmonics and radial functions are computed once for all.
+    """
+    origin, n_members = first[begin * n_species], pair_gradients.shape[0]
+    n_lm, n_padded = (table.l_max + 1) ** 2, table.n_padded
+    row = n_species * n_padded
+    size = (end - begin) * n_lm * row
+    dtype = cotangents.dtype
+    directions, distances = aligned_empty(3 * LANES, dtype), aligned_empty(LANES, dtype)
+    angular = aligned_empty(4 * n_lm * LANES, dtype)
+    values, grad_x = angular[: n_lm * LANES], angular[n_lm * LANES : 2 * n_lm * LANES]
+    grad_y, grad_z = angular[2 * n_lm * LANES : 3 * n_lm * LANES], angular[3 * n_lm * LANES :]
+    radial = aligned_empty(2 * (table.l_max + 1) * n_padded, dtype)
+    sums, t = np.empty((3, 4), dtype), np.empty(1, dtype)
+    for segment in range(begin * n_species, end * n_species):
+        corner = (segment // n_species - begin) * n_lm * row + (segment % n_species) * n_padded
+        last = first[segment + 1]
+        for block in range(first[segment], last, LANES):
+            block_end = min(block + LANES, last)
+            _unit_vectors(vectors, block, block_end, directions, distances)
+            harmonics_gradients(directions, harmonics, values, grad_x, grad_y, grad_z)
+            for lane in range(block_end - block):
+                offset, t[0] = _locate(table, distances[lane])
+                _radial_and_slopes(table, offset, t, radial)
+                inverse = 1.0 / distances[lane] if distances[lane] > 0.0 else 0.0
+                for member in range(0, n_members, 3):
+                    second, third = min(member + 1, n_members - 1), min(member + 2, n_members - 1)
+                    corners = corner + member * size, corner + second * size, corner + third * size
+                    _three_adjoints(
+                        cotangents,
+                        corners,
+                        row,
+                        table.l_max,
+                        n_padded,
+                        radial,
+                        angular,
+                        lane,
+                        n_lm * LANES,
+                        sums,
+                    )
+                    for m in range(min(3, n_members - member)):
+                        gradient = pair_gradients[member + m, block + lane - origin]
+                        _pair_gradient(directions, lane, inverse, table.inverse_step, sums[m], gradient)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _add_lanes(along, turn_x, turn_y, turn_z, sums):
+    """Write the sums over all lanes."""
+    sums[0], sums[1] = lane_sum(along), lane_sum(turn_x)
+    sums[2], sums[3] = lane_sum(turn_y), lane_sum(turn_z)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _pair_gradient(directions, lane, inverse, inverse_step, sums, gradient):
+    """Write dE/dr_ij from the sums over coefficients: radial slope, and derivatives along x, y and z."""
+    u_x, u_y, u_z = directions[lane], directions[LANES + lane], directions[2 * LANES + lane]
+    g_x, g_y, g_z = sums[1], sums[2], sums[3]
+    radial_part = sums[0] * inverse_step - (u_x * g_x + u_y * g_y + u_z * g_z) * inverse
+    gradient[0] = g_x * inverse + u_x * radial_part
+    gradient[1] = g_y * inverse + u_y * radial_part
+    gradient[2] = g_z * inverse + u_z * radial_part
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _radial_and_slopes(table, offset, t, radial):
+    """Write R_nl and its slope to the flat radial[l, (R, slope), n]."""
+    n_padded, position = table.n_padded, splat(t, 0)
+    for degree in range(table.l_max + 1):
+        for n in range(0, n_padded, LANES):
+            source = offset + degree * _TERMS * n_padded + n
+            value, slope = _value_and_slope(table.coefficients, source, n_padded, position)
+            store(radial, 2 * degree * n_padded + n, value)
+            store(radial, (2 * degree + 1) * n_padded + n, slope)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _multiply_add_three(factor, vectors, totals):
+    """Return totals + factor times vectors, three of each."""
+    a = multiply_add(factor, vectors[0], totals[0])
+    b = multiply_add(factor, vectors[1], totals[1])
+    return a, b, multiply_add(factor, vectors[2], totals[2])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _three_adjoints(cotangents, corners, row, l_max, n_padded, radial, angular, lane, stride, sums):
+    """Write what the gradient of one pair consists of to sums[dE/dc, (along, x, y, z)], for three dE/dc.
+
+    Three are as many as the registers hold: each needs four sums over m and four over everything.
+    """
+    zero = fill(cotangents, 0.0)
+    none = zero, zero, zero
+    along, turn_x, turn_y, turn_z = none, none, none, none
+    for n in range(0, n_padded, LANES):
+        at, k = n, lane
+        for degree in range(l_max + 1):
+            value, d_x, d_y, d_z = none, none, none, none
+            for _ in range(2 * degree + 1):
+                weights = (
+                    load(cotangents, corners[0] + at),
+                    load(cotangents, corners[1] + at),
+                    load(cotangents, corners[2] + at),
                 )
-                pair_gradient[pair, 0] = g_x * inverse + u_x * radial_part
-                pair_gradient[pair, 1] = g_y * inverse + u_y * radial_part
-                pair_gradient[pair, 2] = g_z * inverse + u_z * radial_part
+                value = _multiply_add_three(splat(angular, k), weights, value)
+                d_x = _multiply_add_three(splat(angular, k + stride), weights, d_x)
+                d_y = _multiply_add_three(splat(angular, k + 2 * stride), weights, d_y)
+                d_z = _multiply_add_three(splat(angular, k + 3 * stride), weights, d_z)
+                at += row
+                k += LANES
+            height = load(radial, 2 * degree * n_padded + n)
+            slope = load(radial, (2 * degree + 1) * n_padded + n)
+            along = _multiply_add_three(slope, value, along)
+            turn_x = _multiply_add_three(height, d_x, turn_x)
+            turn_y = _multiply_add_three(height, d_y, turn_y)
+            turn_z = _multiply_add_three(height, d_z, turn_z)
+    _add_lanes(along[0], turn_x[0], turn_y[0], turn_z[0], sums[0])
+    _add_lanes(along[1], turn_x[1], turn_y[1], turn_z[1], sums[1])
+    _add_lanes(along[2], turn_x[2], turn_y[2], turn_z[2], sums[2])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

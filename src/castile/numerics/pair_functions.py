@@ -69,3 +69,36 @@ def tabulated_pair_response(
             forces[neighbor[pair], axis] -= change
             for other in range(3):
                 virial[other, axis] += vectors[pair, other] * change
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def tabulated_pair_forces(center, neighbor, vectors, kinds, tables, start, step, cutoff, forces, virials):
+    """Add forces (n_atoms, 3, n_models) and virials (3, 3, n_models) of several models as
+    :func:`tabulated_pair_response` does for one; ``tables[kind, interval, power, model]``.
+    """
+    n_intervals, n_powers, n_models = tables.shape[1], tables.shape[2], tables.shape[3]
+    pulls = np.empty(n_models)
+    for pair in range(center.size):
+        kind = kinds[pair]
+        if kind < 0:
+            continue
+        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+        distance = np.sqrt(x * x + y * y + z * z)
+        if distance >= cutoff:
+            continue
+        scaled = (distance - start) / step
+        interval = min(max(int(scaled), 0), n_intervals - 1)
+        t = scaled - interval
+        pulls[:] = 0.0
+        for power in range(n_powers - 1, 0, -1):
+            for model in range(n_models):
+                pulls[model] = pulls[model] * t + power * tables[kind, interval, power, model]
+        factor = 0.5 / (step * distance)
+        for axis in range(3):
+            along = factor * vectors[pair, axis]
+            for model in range(n_models):
+                change = along * pulls[model]
+                forces[center[pair], axis, model] += change
+                forces[neighbor[pair], axis, model] -= change
+                for other in range(3):
+                    virials[other, axis, model] += vectors[pair, other] * change

@@ -1,14 +1,16 @@
 """Energies and forces of all members of a committee in one pass over the structure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.descriptors.soap_engine import Chunk, SortedPairs
+from castile.descriptors.soap_engine import SortedPairs
 from castile.execution.scratch import Scratch
 from castile.execution.threads import map_chunks
+from castile.numerics.pair_functions import tabulated_pair_forces
 from castile.numerics.pair_sorting import add_center_gradients
 from castile.numerics.sampled_energies import add_tabulated_samples
 from castile.potentials.committee_terms import PairSamples
@@ -17,6 +19,7 @@ from castile.potentials.environment import Environment, Response
 from castile.potentials.member_functions import MemberFunction, member_slopes
 from castile.potentials.pair_term import PairTerm
 from castile.potentials.soap_term import SoapTerm, element_chunks
+from castile.structures.neighbors import Pairs
 
 Array = NDArray[np.float64]
 
@@ -78,7 +81,7 @@ class _PieceResult:
     piece: _Piece
     energies: Array
     sampled: SampledEnergies
-    gradients: tuple[Array, ...]
+    gradients: Array
 
 
 def add_soap_committee(
@@ -112,10 +115,11 @@ def add_soap_committee(
         points = view.points(piece.element)
         energies, slopes = view._energy(piece.element, weights).respond(chunk.features)
         sampled = sampler.values(piece.element, chunk.features, points, piece.columns)
-        gradients = [_pair_gradient(view, ordered, chunk, slopes, scratch)]
-        for cotangent in member_slopes(functions, piece.element, chunk.features, points, piece.columns):
-            gradients.append(_pair_gradient(view, ordered, chunk, cotangent, scratch))
-        return _PieceResult(piece, energies, sampled, tuple(gradients))
+        own = member_slopes(functions, piece.element, chunk.features, points, piece.columns)
+        first, last = view.engine.pair_range(ordered, piece.begin, piece.end)
+        gradients = np.empty((1 + len(functions), last - first, 3))
+        view.engine.vjps(ordered, chunk, chain([slopes], own), gradients, scratch)
+        return _PieceResult(piece, energies, sampled, gradients)
 
     moments: dict[int, Array] = {}
     for result in map_chunks(work, pieces, threads if len(pieces) > 1 else 1):
@@ -133,20 +137,6 @@ def present_elements(term: SoapTerm, environment: Environment) -> tuple[tuple[in
     if len(present) == len(term.elements):
         return present, np.arange(term.engine.n_features)
     return present, term.engine.restricted(present)[1]
-
-
-def _pair_gradient(
-    term: SoapTerm,
-    ordered: SortedPairs,
-    chunk: Chunk,
-    cotangent: NDArray[np.floating],
-    scratch: Scratch,
-) -> Array:
-    """Return dE/dr_ij of the chunk's pairs, (n_pairs, 3), given dE/dp."""
-    first, last = term.engine.pair_range(ordered, chunk.begin, chunk.end)
-    gradient = np.empty((last - first, 3))
-    term.engine.vjp(ordered, chunk, cotangent, gradient, scratch)
-    return gradient
 
 
 def _add_piece(
@@ -193,8 +183,7 @@ class PairCommittee:
         ]
         self.tables = np.array(tables, dtype=np.float32)
         weights = posterior * member_samples.posterior + residual * member_samples.residual
-        # every member keeps a term of its own, because a term remembers the table of its last weights
-        self.members = [(replace(member_samples.dense), w) for w in np.ascontiguousarray(weights.T)]
+        self.member_tables, self.start, self.step = member_samples.dense.tables(weights)
 
     def add(
         self,
@@ -206,10 +195,10 @@ class PairCommittee:
     ) -> None:
         """Add the mean of a pair term, sampled energies, and the members' energies and forces."""
         term.add_response(environment, weights, response.mean, threads)
-        for (member, own), target in zip(self.members, response.members, strict=False):
-            member.add_response(environment, own, target, threads)
         pairs, numbers = environment.pairs, environment.numbers
         kinds = self.term._kind_of[numbers[pairs.center], numbers[pairs.neighbor]]
+        if response.members:
+            self._add_members(pairs, kinds, response.members)
         found = np.zeros((len(numbers), self.tables.shape[2]), dtype=np.float32)
         add_tabulated_samples(
             pairs.center, pairs.vectors, kinds, self.tables, _TABLE_STEP, self.term.cutoff, found
@@ -218,3 +207,24 @@ class PairCommittee:
         response.posterior += found[:, :n_posterior]
         response.total += found[:, : len(response.total)].sum(axis=0)
         response.residual += found[:, n_posterior:]
+
+    def _add_members(self, pairs: Pairs, kinds: NDArray[np.int64], members: Sequence[Response]) -> None:
+        """Add forces and virials of the members."""
+        tables = np.ascontiguousarray(self.member_tables[..., : len(members)])
+        forces = np.zeros((*members[0].forces.shape, len(members)))
+        virials = np.zeros((3, 3, len(members)))
+        tabulated_pair_forces(
+            pairs.center,
+            pairs.neighbor,
+            pairs.vectors,
+            kinds,
+            tables,
+            self.start,
+            self.step,
+            self.term.cutoff,
+            forces,
+            virials,
+        )
+        for number, member in enumerate(members):
+            member.forces += forces[..., number]
+            member.virial += virials[..., number]

@@ -162,17 +162,26 @@ class PairTerm:
         cached = self.__dict__.get("_tabulated")
         if cached is not None and np.array_equal(cached[0], weights):
             return cached[1]
+        tables, start, step = self.tables(weights[:, None])
+        tabulated = (np.ascontiguousarray(tables[..., 0]), start, step)
+        object.__setattr__(self, "_tabulated", (weights.copy(), tabulated))
+        return tabulated
+
+    def tables(self, weights: Array) -> tuple[Array, float, float]:
+        """Return quintic polynomials of the pair potentials of several models, given their weights
+        (n_columns, n_models): coefficients (n_kinds, n_intervals, 6, n_models), and where the intervals begin
+        and how long they are, Angstrom.
+        """
         width = self.cutoff_function.width
         step = width / np.ceil(width / _STEP)
         n_intervals = int(self.cutoff / step)
         start = self.cutoff - n_intervals * step
         lower = start + step * np.arange(n_intervals)
         radii = (lower[:, None] + step * _NODES).ravel()
-        table = np.empty((len(self.kinds), n_intervals, len(_HERMITE)))
+        n_models = weights.shape[1]
+        table = np.empty((len(self.kinds), n_intervals, len(_HERMITE), n_models))
         for kind, (_, columns) in enumerate(self.blocks()):
-            values, slopes = (part @ weights[columns] for part in self.basis(kind, radii))
-            slopes = step * slopes.reshape(n_intervals, -1)[:, [0, -1]]
-            table[kind] = np.hstack([values.reshape(n_intervals, -1), slopes]) @ _HERMITE.T
-        tabulated = (table, start, step)
-        object.__setattr__(self, "_tabulated", (weights.copy(), tabulated))
-        return tabulated
+            values, slopes = ((part @ weights[columns]).reshape(n_intervals, -1, n_models)
+                              for part in self.basis(kind, radii))  # fmt: skip
+            table[kind] = _HERMITE @ np.concatenate([values, step * slopes[:, [0, -1]]], axis=1)
+        return table, start, step
