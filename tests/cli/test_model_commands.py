@@ -96,6 +96,24 @@ def test_predict_names_the_structure_that_it_cannot(
     assert len(read(tmp_path / "out.partial.xyz", ":")) == 3
 
 
+def test_predict_needs_no_labels_but_evaluate_names_what_is_wrong_with_them(
+    tmp_path: Path, copper_model: Path, copper_data: Path
+) -> None:
+    frames = read(copper_data, ":3")
+    frames[1].calc.results["energy"] = np.nan
+    write(tmp_path / "data.xyz", frames)
+    out, numbers = tmp_path / "out.xyz", tmp_path / "n.json"
+    result = invoke("predict", copper_model, tmp_path / "data.xyz", "-o", out, "--json", numbers)
+    assert result.exit_code == 0, result.output
+    assert "not kept: 1;" in result.stderr
+    assert "data.xyz[1]: energy" in result.stderr
+    assert json.loads(numbers.read_text())["n_labels_left_out"] == 1
+    assert len(read(out, ":")) == 3
+    refused = invoke("evaluate", copper_model, tmp_path / "data.xyz")
+    assert refused.exit_code == 1
+    assert "data.xyz[1]: energy" in refused.stderr
+
+
 def test_info_tells_the_whole_model(tmp_path: Path, copper_model: Path) -> None:
     result = invoke("info", copper_model, "--json", tmp_path / "info.json")
     assert result.exit_code == 0, result.output

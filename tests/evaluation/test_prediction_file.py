@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.io import read, write
 
 from castile.errors import InputError
-from castile.evaluation import write_predictions
+from castile.evaluation import evaluate, write_predictions
 from castile.execution.task_pool import TaskPool, open_task_pool
 from castile.structures import StructureSource
 from evaluation.emt_model import EMTModel, labelled_copper
@@ -114,6 +114,31 @@ def test_workers_write_what_this_process_writes(tmp_path, workers: TaskPool, nam
     for found, expected in zip(read(spread, ":"), read(alone, ":"), strict=True):
         np.testing.assert_array_equal(found.positions, expected.positions)
         np.testing.assert_array_equal(found.get_forces(), expected.get_forces())
+
+
+@pytest.mark.parametrize("where", ["here", "workers"])
+def test_labels_that_are_no_numbers_are_left_out_and_told(
+    tmp_path, request: pytest.FixtureRequest, where: str
+) -> None:
+    frames = labelled_copper(5)
+    frames[1].calc.results["energy"] = np.nan
+    frames[3].calc.results["forces"] = np.full((len(frames[3]), 3), np.nan)
+    write(tmp_path / "data.xyz", frames)
+    with pytest.raises(InputError, match=r"data.xyz\[1\]: energy"):
+        evaluate(EMTModel(), tmp_path / "data.xyz")
+    pool = request.getfixturevalue("workers") if where == "workers" else None
+    told: list[str] = []
+    count = write_predictions(
+        EMTModel(), tmp_path / "data.xyz", tmp_path / "out.xyz", workers=pool, left_out=told.append
+    )
+    assert count == 5
+    assert ["data.xyz[1]: energy 'energy'" in told[0], "data.xyz[3]: forces" in told[1]] == [True, True]
+    assert len(told) == 2
+    images = read(tmp_path / "out.xyz", ":")
+    assert ["reference_energy" in atoms.info for atoms in images] == [True, False, True, True, True]
+    assert ["reference_forces" in atoms.arrays for atoms in images] == [True, True, True, False, True]
+    for atoms, original in zip(images, frames, strict=True):
+        assert atoms.get_potential_energy() == pytest.approx(EMTModel().predict(original).energy, abs=1e-7)
 
 
 @pytest.mark.parametrize("fault", ["an element", "a frame"])

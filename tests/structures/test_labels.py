@@ -10,6 +10,7 @@ from ase.constraints import FixAtoms
 
 from castile.errors import InputError
 from castile.structures import LabelKeys, LabelledStructure, StructureSource, label_structure
+from castile.structures.usable_labels import usable_labels
 
 STRESS = np.array([0.01, 0.02, 0.03, 0.004, 0.005, 0.006])
 FULL = np.array([[0.01, 0.006, 0.005], [0.006, 0.02, 0.004], [0.005, 0.004, 0.03]])
@@ -250,3 +251,46 @@ def test_virial_sign_of_silicon_carbide(shared_data) -> None:
     dense = volumes < 9.0
     assert dense.any()
     assert stresses[dense].mean() < stresses[~dense].mean()
+
+
+def test_labels_that_cannot_be_used_are_left_out_one_by_one() -> None:
+    atoms = crystal()
+    good = {"energy": -3.5, "forces": forces(atoms), "stress": STRESS}
+    bad = {"energy": np.nan, "forces": np.full((8, 3), np.inf), "stress": np.full(6, np.nan)}
+    for kind, value in bad.items():
+        atoms.calc = SinglePointCalculator(atoms, **{**good, kind: value})
+        with pytest.raises(InputError, match=kind):
+            label_structure(atoms, "here")
+        found = usable_labels(atoms, "here")
+        assert len(found.left_out) == 1
+        assert found.left_out[0].startswith("here: ")
+        for other, expected in good.items():
+            if other == kind:
+                assert getattr(found, other) is None
+                assert getattr(found, f"{other}_key") == ""
+            else:
+                np.testing.assert_array_equal(getattr(found, other), expected)
+                assert getattr(found, f"{other}_key") == other
+    atoms.calc = SinglePointCalculator(atoms, **good)
+    assert usable_labels(atoms, "here").left_out == ()
+
+
+def test_noise_levels_and_masks_that_are_wrong_do_not_matter_either() -> None:
+    atoms = crystal()
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.5, forces=forces(atoms))
+    atoms.info["energy_sigma"] = -1.0
+    found = usable_labels(atoms, "here")
+    assert (found.energy, found.energy_sigma, found.left_out) == (-3.5, None, ())
+    atoms.info["force_mask"] = True
+    found = usable_labels(atoms, "here")
+    assert (found.energy, found.forces, len(found.left_out)) == (-3.5, None, 1)
+
+
+def test_a_source_that_needs_no_labels() -> None:
+    atoms = crystal()
+    atoms.info["energy"] = np.nan
+    with pytest.raises(InputError, match="structure 0: energy"):
+        list(StructureSource(atoms))
+    (found,) = StructureSource(atoms, needs_labels=False)
+    assert found.energy is None
+    assert "structure 0: energy" in found.left_out[0]

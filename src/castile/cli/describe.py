@@ -62,7 +62,9 @@ def describe(
     from castile.cli.output import counted, remark, write_json
     from castile.structures import StructureSource
 
-    source = StructureSource(data)  # a missing file is told before anything heavy is loaded
+    source = StructureSource(
+        data, needs_labels=False
+    )  # a missing file is told before anything heavy is loaded
     source.refuse_as_output(output)
     from castile.descriptors.feature_file import write_features
     from castile.descriptors.soap import SOAP

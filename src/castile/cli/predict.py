@@ -54,7 +54,8 @@ def predict(
 ) -> None:
     """Write DATA with the energies, forces and stresses that MODEL predicts.
 
-    Labels that the data bring along are kept as reference_energy, reference_forces and reference_stress.
+    Labels that the data bring along are kept as reference_energy, reference_forces and reference_stress,
+    those that cannot be used (no number, say) excepted.
     """
     from time import perf_counter
 
@@ -66,16 +67,25 @@ def predict(
 
     keys = options.label_keys(energy_key, forces_key, stress_key, virial_key, config_type_key)
     potential = castile.load(model, precision=precision.value)
-    source = StructureSource(data, keys)
+    source = StructureSource(data, keys, needs_labels=False)
     predictor: Predictor = potential
     if uncertainty is not Deviations.none:
         _ = potential.deviation_source  # refuses models without
         predictor = UncertainPredictor(potential, uncertainty.value)
     start = perf_counter()
     with counted("predicting", source.expected_length) as progress:
-        n_structures = write_predictions(predictor, source, output, workers=workers, progress=progress)
+        left_out: list[str] = []
+        n_structures = write_predictions(
+            predictor, source, output, workers=workers, progress=progress, left_out=left_out.append
+        )
+    seconds = perf_counter() - start
+    if left_out:
+        remark(f"labels that cannot be used and are not kept: {len(left_out)}; the first: {left_out[0]}")
     if json is not None:
-        write_json(json, {"n_structures": n_structures, "prediction_time_s": perf_counter() - start})
+        write_json(
+            json,
+            {"n_structures": n_structures, "n_labels_left_out": len(left_out), "prediction_time_s": seconds},
+        )
     remark(f"{n_structures} structures with predictions: {output}")
 
 

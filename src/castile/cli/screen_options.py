@@ -164,7 +164,7 @@ def filters_of(
 
     described = None
     if known:
-        described = know((one.name, one.atoms) for one in StructureSource(known))
+        described = know((one.name, one.atoms) for one in StructureSource(known, needs_labels=False))
     return Filters(
         _symbols(only), _symbols(required), _symbols(excluded), tuple(formulas or ()), tuple(patterns or ()),
         *atoms, *volumes, described, most_similar,
@@ -227,11 +227,13 @@ def open_target(
     if reference is not None and "=" in reference:
         energies = parse_references(reference)
     elif reference is not None:
-        energies = reference_energies(gap, [one.atoms for one in StructureSource(reference)])
+        energies = reference_energies(
+            gap, [one.atoms for one in StructureSource(reference, needs_labels=False)]
+        )
     plan = RelaxationPlan(relax_steps, cell=relax_cell) if relax_steps else None
     settled = PotentialTarget(gap, name or "energy_per_atom", energies, plan, limit or GRADE_LIMIT)
     if limit is None and training:
-        return settled.limited_by([one.atoms for one in StructureSource(training)])
+        return settled.limited_by([one.atoms for one in StructureSource(training, needs_labels=False)])
     return settled
 
 

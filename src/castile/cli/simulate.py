@@ -88,7 +88,7 @@ def structure_from(text: str) -> Atoms:
     from castile.errors import InputError
     from castile.structures import StructureSource
 
-    source = StructureSource(text)
+    source = StructureSource(text, needs_labels=False)
     if len(source) != 1:
         raise InputError(
             f"{text}: holds {len(source)} structures; choose one, for example '{text}@-1' for the last"

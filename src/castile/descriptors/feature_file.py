@@ -99,7 +99,7 @@ def write_features(
         )
     if not target.parent.is_dir():
         raise InputError(f"{target}: the folder {str(target.parent)!r} does not exist; make it first.")
-    source = as_source(structures, keys)
+    source = as_source(structures, keys, needs_labels=False)
     if not fitted:
         descriptor.fit(structure.atoms for structure in source)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:

@@ -73,14 +73,24 @@ def extended_xyz(structure: LabelledStructure, predicted: PredictedValues) -> st
 
 
 @dataclass(frozen=True)
+class PredictedFrame:
+    """What is written of a structure, and its labels that had to be left out."""
+
+    content: Any
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Frames:
     """What a batch gave, up to a structure that cannot be predicted."""
 
-    frames: tuple[Any, ...]
+    frames: tuple[PredictedFrame, ...]
     error: CastileError | None
 
 
-def predicted_frames(model: Predictor, source: StructureSource, pool: TaskPool, form: Form) -> Iterator[Any]:
+def predicted_frames(
+    model: Predictor, source: StructureSource, pool: TaskPool, form: Form
+) -> Iterator[PredictedFrame]:
     """Yield ``form(structure, prediction)`` of all structures in order; workers read the structures, too.
 
     Raises:
@@ -102,9 +112,11 @@ def lean_predictor(model: Predictor) -> Predictor:
     return ManyPredictor(model.fitted_model) if isinstance(model, GAP) else model
 
 
-def _frames(model: Predictor, structures: Iterable[LabelledStructure], form: Form) -> Iterator[Any]:
+def _frames(
+    model: Predictor, structures: Iterable[LabelledStructure], form: Form
+) -> Iterator[PredictedFrame]:
     for structure, predicted in predict_stream(model, structures):
-        yield form(structure, predicted)
+        yield PredictedFrame(form(structure, predicted), structure.left_out)
 
 
 def _n_atoms(structure: UnreadStructure) -> int:
@@ -114,7 +126,7 @@ def _n_atoms(structure: UnreadStructure) -> int:
 def _predict_batch(model: Predictor, form: Form, batch: Batch[UnreadStructure]) -> _Frames:
     """Read, predict and form a batch; what comes before a structure that cannot be read is predicted, too."""
     structures: list[LabelledStructure] = []
-    frames: list[Any] = []
+    frames: list[PredictedFrame] = []
     failure: CastileError | None = None
     try:
         for unread in batch.items:

@@ -37,6 +37,7 @@ def write_predictions(
     keys: LabelKeys | None = None,
     workers: Workers = None,
     progress: Callable[[int], None] | None = None,
+    left_out: Callable[[str], None] | None = None,
 ) -> int:
     """Predict structures one after the other and write them, with their own labels kept.
 
@@ -58,6 +59,8 @@ def write_predictions(
         workers: where structures are read, predicted and put into words: None for this process, a number of
             processes, the address of a Dask scheduler, or the TOML file of a batch system.
         progress: called with the number of structures done after each structure.
+        left_out: called with each label that cannot be used (no number, say) and is therefore not kept. A
+            ``StructureSource`` leaves labels out if it was made with ``needs_labels=False``.
 
     Returns:
         Number of structures written.
@@ -69,7 +72,7 @@ def write_predictions(
     """
     target = Path(path)
     partial = partial_path(target)
-    source = as_source(structures, keys)
+    source = as_source(structures, keys, needs_labels=False)
     for output in (target, partial):
         source.refuse_as_output(output)
     done = 0
@@ -77,8 +80,11 @@ def write_predictions(
         writer = _open_writer(target, partial)
         try:
             for written in predicted_frames(model, source, pool, writer.form):
-                writer.write(written)
+                writer.write(written.content)
                 done += 1
+                if left_out is not None:
+                    for reason in written.left_out:
+                        left_out(reason)
                 if progress is not None:
                     progress(done)
             if done == 0:

@@ -83,6 +83,7 @@ class LabelledStructure:
         stress_sigma: noise of the stress components, eV/A^3.
         energy_key, forces_key, stress_key: where each label was found, "" if nowhere.
         ignored: labels that were present but could not be used, and why.
+        left_out: labels with an error that the reader of this structure can do without, and which.
 
     """
 
@@ -100,6 +101,7 @@ class LabelledStructure:
     forces_key: str = ""
     stress_key: str = ""
     ignored: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

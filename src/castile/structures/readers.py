@@ -49,6 +49,7 @@ class StructureSource:
         *,
         file_format: str | None = None,
         smallest_distance: float = SMALLEST_DISTANCE,
+        needs_labels: bool = True,
     ) -> None:
         """Find the files; nothing is read yet.
 
@@ -58,6 +59,8 @@ class StructureSource:
             keys: names of the labels; automatic where None.
             file_format: ASE's name of the format of all files, if the file names do not tell it.
             smallest_distance: A; atoms closer than this are an error, 0 allows even coincident atoms.
+            needs_labels: False leaves out labels that cannot be used (no number, wrong shape, two that
+                disagree) and notes them in ``left_out`` of the structure; they are errors otherwise.
 
         Raises:
             InputError: no sources, a missing, empty or unreadable file, or a glob that matches nothing.
@@ -66,6 +69,7 @@ class StructureSource:
         self.keys = LabelKeys() if keys is None else keys
         self.file_format = file_format
         self.smallest_distance = smallest_distance
+        self.needs_labels = needs_labels
         self._parts = _parts(_as_list(sources))
         self._length: int | None = None
         self._position: ReadPosition | None = None
@@ -132,7 +136,7 @@ class StructureSource:
         self._length = n_structures + n_in_memory
 
     def _unread(self, content: str | Atoms | LabelledStructure, name: str) -> UnreadStructure:
-        return UnreadStructure(name, content, self.keys, self.smallest_distance)
+        return UnreadStructure(name, content, self.keys, self.smallest_distance, self.needs_labels)
 
     @property
     def _is_all_text(self) -> bool:
@@ -177,10 +181,15 @@ class StructureSource:
 
 
 def as_source(
-    structures: StructureSource | StructureLike | Iterable[StructureLike], keys: LabelKeys | None = None
+    structures: StructureSource | StructureLike | Iterable[StructureLike],
+    keys: LabelKeys | None = None,
+    *,
+    needs_labels: bool = True,
 ) -> StructureSource:
-    """The source itself, or a source of whatever `StructureSource` takes; `keys` are for a new one only."""
-    return structures if isinstance(structures, StructureSource) else StructureSource(structures, keys)
+    """The source itself, or a source of whatever `StructureSource` takes; the rest is for a new one only."""
+    if isinstance(structures, StructureSource):
+        return structures
+    return StructureSource(structures, keys, needs_labels=needs_labels)
 
 
 def _frame_texts(part: _FilePart, position: ReadPosition | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ from ase import Atoms
 
 from castile.errors import InputError
 from castile.structures.labels import LabelKeys, LabelledStructure, label_structure
+from castile.structures.usable_labels import usable_labels
 from castile.structures.validation import validate_structure
 from castile.structures.xyz_frames import parse_frame
 
@@ -14,13 +15,15 @@ from castile.structures.xyz_frames import parse_frame
 class UnreadStructure:
     """A structure that is not parsed, checked and labelled yet: the work of reading, wherever it is done.
 
-    ``content`` is the text of an extended XYZ frame, an ``ase.Atoms``, or what is labelled already.
+    ``content`` is the text of an extended XYZ frame, an ``ase.Atoms``, or what is labelled already. Without
+    ``needs_labels`` those that cannot be used are left out.
     """
 
     name: str
     content: str | Atoms | LabelledStructure
     keys: LabelKeys
     smallest_distance: float
+    needs_labels: bool = True
 
     @property
     def n_atoms(self) -> int:
@@ -42,7 +45,8 @@ class UnreadStructure:
             return self.content
         atoms = self._parsed(self.content) if isinstance(self.content, str) else self.content
         validate_structure(atoms, self.name, self.smallest_distance)
-        return label_structure(atoms, self.name, self.keys)
+        find_labels = label_structure if self.needs_labels else usable_labels
+        return find_labels(atoms, self.name, self.keys)
 
     def _parsed(self, text: str) -> Atoms:
         try:
