@@ -152,6 +152,21 @@ def test_factors_of_errors_that_have_them(a: float, b: float, c: float) -> None:
     assert np.mean(size < 1.96) == pytest.approx(0.95, abs=0.01)
 
 
+def test_a_residual_part_that_says_nothing_about_the_errors_does_not_hide_the_posterior() -> None:
+    """Near the data it is often the jitter of the kernel: as large everywhere as the amplitude is."""
+    rng = np.random.default_rng(5)
+    posterior = 10.0 ** rng.uniform(-5, -1, 2000)
+    parts = VarianceParts(posterior, np.ones(2000), np.full(2000, 1e9))
+    found = fit_kind(
+        [HeldOutLabels("energy", 3.0 * np.sqrt(posterior) * rng.standard_normal(2000), parts)], 0.01
+    )
+    assert found is not None
+    sharp = found.deviations(parts) / np.sqrt(posterior)
+    assert sharp.max() / sharp.min() < 1.5
+    unknown = VarianceParts(np.zeros(1), np.full(1, 1e9), np.full(1, 1e9))
+    assert found.deviations(unknown)[0] == pytest.approx(1e9**0.5, rel=1e-3)
+
+
 def test_single_wrong_labels_do_not_decide() -> None:
     rng = np.random.default_rng(1)
     parts = VarianceParts(np.full(1000, 0.01), np.zeros(1000), np.ones(1000))

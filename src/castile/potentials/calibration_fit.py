@@ -11,8 +11,10 @@ from castile.potentials.held_out import HeldOutLabels
 
 LEAST_LABELS = 8
 """Fewer labels of a kind than this do not change its calibration."""
-LEAST_RESIDUAL = 0.1
-"""The part that the sparse points leave open keeps at least this factor."""
+LEAST_FACTOR = 1e-3
+"""Smallest a and b before the scale. What the sparse points leave open of structures like those of the fit is
+often no more than the jitter of the kernel: b has to be free to say so. Far from the data s restores it.
+"""
 LEAST_FLOOR = 0.01
 """Smallest floor over the noise of the labels."""
 SYMMETRIC = 1e-10
@@ -54,7 +56,7 @@ def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration |
         return None
     posterior, residual, prior = (part[informative] for part in parts)
     share = np.clip(residual / np.where(prior > 0.0, prior, np.inf), 0.0, 1.0)
-    least = np.array([1e-3, LEAST_RESIDUAL, LEAST_FLOOR * noise])
+    least = np.array([LEAST_FACTOR, LEAST_FACTOR, LEAST_FLOOR * noise])
 
     def variance(logs: Array) -> Array:
         """Calibrated variances."""
