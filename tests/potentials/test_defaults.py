@@ -62,3 +62,26 @@ def test_channels_keep_the_similarity_they_promise() -> None:
         ]
         assert shares[0] > kept - 1e-9
         assert all(share < kept for share in shares[1:])
+
+
+def default_points(found: Survey, n_labels: int) -> tuple[int, str]:
+    resolved = resolve_settings(FitSettings(), found, n_labels)
+    (reason,) = (note.reason for note in resolved.explanations if note.name == "soap.n_sparse")
+    assert isinstance(resolved.settings.soap[0], SoapSettings)
+    return resolved.settings.soap[0].n_sparse or 0, reason
+
+
+@pytest.mark.parametrize(("elements", "mixed"), [("Si", 1.0), ("Cu Au", 2.0), ("H C O", 3.0), ("Nb W", 1.2)])
+@pytest.mark.parametrize("labels_per_atom", [0.1, 1.0, 3.2, 10.0])
+def test_more_data_get_more_points_apart_from_the_step_that_the_explanation_tells(
+    elements: str, mixed: float, labels_per_atom: float
+) -> None:
+    sizes = np.unique(np.geomspace(40, 2e6, 60).astype(int))
+    found = [default_points(survey(elements, n, mixed), int(labels_per_atom * n)) for n in sizes]
+    small = sizes < 5000
+    assert [("any data of less than 5,000 atoms may cost" in reason) for _, reason in found] == small.tolist()
+    points = np.array([n for n, _ in found])
+    assert (np.diff(points[~small]) >= 0).all()
+    # below, what labels and atoms allow, or more than the data above get
+    allowed = np.minimum((labels_per_atom * sizes).astype(int) // 4, sizes)
+    assert ((points == np.maximum(allowed, 1)) | (points >= points[~small][0]))[small].all()

@@ -29,6 +29,7 @@ OPERATIONS_PER_ATOM, OPERATIONS_PER_ATOM_MOLECULES = 2e8, 1e9
 """Operations per training atom that the default number of sparse points may cost; molecules, all of one kind,
 go on to learn from more points when crystals do not."""
 FEWEST_OPERATIONS = 1e12
+"""Of any fit: small data, which need each point most, get more than their share of operations affords."""
 LABELS_PER_POINT = 4.0
 MOST_SPARSE, FEWEST_SPARSE = 7500, 20
 _EVIDENCE_PRODUCTS = 15.0
@@ -112,8 +113,7 @@ def _fill_soap(
     filled = term.model_copy(update=values)
     affordable = affordable_points(filled, survey, n_labels) // n_terms
     most = max(1, min(affordable, int(n_labels / LABELS_PER_POINT), survey.n_atoms, MOST_SPARSE))
-    spend = f"{fit_operations(survey):.0e} operations for {survey.n_atoms} atoms"
-    reason = f"about {spend}; at most one in {LABELS_PER_POINT:g} of {n_labels} labels"
+    reason = f"about {_spend(survey)}; at most one in {LABELS_PER_POINT:g} of {n_labels} labels"
     choose("n_sparse", most, str(most), reason)
     return term.model_copy(update=values)
 
@@ -139,10 +139,26 @@ def _channels(survey: Survey) -> tuple[int | str, str]:
     return "elements", "elements keep their own density"
 
 
+def _operations_per_atom(survey: Survey) -> float:
+    return OPERATIONS_PER_ATOM_MOLECULES if survey.molecular else OPERATIONS_PER_ATOM
+
+
 def fit_operations(survey: Survey) -> float:
-    """Return the floating-point operations that a fit may take by default."""
-    per_atom = OPERATIONS_PER_ATOM_MOLECULES if survey.molecular else OPERATIONS_PER_ATOM
-    return max(FEWEST_OPERATIONS, per_atom * survey.n_atoms)
+    """Return the floating-point operations that a fit may take by default.
+
+    Below 5,000 atoms (1,000 of molecules) it is ``FEWEST_OPERATIONS``, so that the number of points that it
+    affords falls towards there: data of 4,000 atoms get more points than twice as many.
+    """
+    return max(FEWEST_OPERATIONS, _operations_per_atom(survey) * survey.n_atoms)
+
+
+def _spend(survey: Survey) -> str:
+    """What the fit may cost, in words."""
+    per_atom = _operations_per_atom(survey)
+    if per_atom * survey.n_atoms < FEWEST_OPERATIONS:
+        most = FEWEST_OPERATIONS / per_atom
+        return f"{FEWEST_OPERATIONS:.0e} operations, as any data of less than {most:,.0f} atoms may cost"
+    return f"{fit_operations(survey):.0e} operations for {survey.n_atoms} atoms"
 
 
 def affordable_points(term: SoapSettings, survey: Survey, n_labels: int) -> int:
