@@ -137,6 +137,17 @@ def test_committee_converges_to_exact(name: str) -> None:
     np.testing.assert_allclose(found.stress_std, exact.stress_std, rtol=0.15)
 
 
+def test_total_energies_of_crystals_have_the_exact_deviation_from_a_committee() -> None:
+    """Samples of per-atom energies on few axes would add up to almost twice as much."""
+    options = SMALL | {"n_max": 6, "l_max": 4, "n_sparse": 140, "zeta": 2.0}
+    gap = castile.GAP({"calibrate": False}, **options, core=False).fit(copper_set(30))
+    gap.set_calibration(Calibration(energy=KindCalibration(residual=0.0)))
+    for seed, lattice, rattle in ((60, 3.6, 0.15), (61, 3.75, 0.02)):
+        crystal = metal(seed, "Cu4", lattice, rattle=rattle).repeat((3, 3, 3))
+        exact = gap.energy_covariance([crystal])[0, 0] ** 0.5
+        assert gap.predict_with_uncertainty(crystal).energy_std == pytest.approx(exact, rel=0.4)
+
+
 def test_a_broken_zeta_leaves_open_what_the_next_whole_one_does() -> None:
     raw = castile.GAP()._take(fitted("broken zeta").outcome_).set_calibration(RAW)
     atoms = metal(60, "Cu3Au", 3.8, rattle=0.15)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
 
 from castile.potentials.calibration import Calibration, VarianceParts
 from castile.potentials.committee_response import CommitteeResponse, PairCommittee, add_soap_committee
@@ -14,7 +13,7 @@ from castile.potentials.committee_terms import SoapSamples, draw_samples
 from castile.potentials.energy_samples import EnergySamples, energy_samples
 from castile.potentials.environment import Environment
 from castile.potentials.exact_variance import TermColumns
-from castile.potentials.member_functions import MemberFunction, member_functions
+from castile.potentials.member_functions import MemberFunction, forms_pay, member_functions
 from castile.potentials.pair_term import PairTerm
 from castile.potentials.soap_term import SoapTerm
 from castile.regression import Posterior
@@ -22,6 +21,10 @@ from castile.regression import Posterior
 POSTERIOR_SAMPLES, RESIDUAL_SAMPLES = 32, 8
 """Samples of per-atom energies: a standard deviation from n samples has a relative error of 1 / sqrt(2 n)."""
 FORCE_SAMPLES = 8
+TOTAL_BYTES = 16_000_000
+"""Of the quadratic forms that total energies are sampled with. Every prediction reads them all: there are
+fewer where they are larger, at least 16.
+"""
 ENERGY_PRODUCTS, FORCE_PRODUCTS = 4, 16
 """Products of random projections whose mean is a sample of the prior."""
 
@@ -44,6 +47,8 @@ class Committee:
     calibration : Calibration
         That the members with forces contain.
     n_members : int
+    n_total : int
+        Samples of the total energy, the first ones of the posterior.
     """
 
     terms: tuple[TermColumns, ...]
@@ -52,6 +57,7 @@ class Committee:
     functions: tuple[tuple[MemberFunction, ...] | PairCommittee, ...]
     calibration: Calibration
     n_members: int
+    n_total: int
 
     @classmethod
     def build(
@@ -68,19 +74,20 @@ class Committee:
         energy = draw_samples(terms, posterior, *numbers, seed)
         force = draw_samples(terms, posterior, n_members, n_members, FORCE_PRODUCTS, seed + 1)
         a, b = calibration.forces.posterior, calibration.forces.residual
+        n_total = max(n_members, samples_of_totals(terms))
         kept: list[EnergySamples | None] = []
         functions: list[tuple[MemberFunction, ...] | PairCommittee] = []
         for entry, of_energies, of_forces in zip(terms, energy, force, strict=True):
             if isinstance(of_energies, SoapSamples):
                 assert isinstance(entry.term, SoapTerm)
                 assert isinstance(of_forces, SoapSamples)
-                kept.append(energy_samples(entry.term, of_energies, n_members))
+                kept.append(energy_samples(entry.term, of_energies, n_total))
                 functions.append(member_functions(entry.term, of_forces, a, b))
             else:
                 assert not isinstance(of_forces, SoapSamples)
                 kept.append(None)
                 functions.append(PairCommittee(of_energies, of_forces, a, b))
-        return cls(terms, weights, tuple(kept), tuple(functions), calibration, n_members)
+        return cls(terms, weights, tuple(kept), tuple(functions), calibration, n_members, n_total)
 
     def respond(
         self, environment: Environment, threads: int = 1, with_forces: bool = True
@@ -91,7 +98,7 @@ class Committee:
             environment.n_atoms,
             max(POSTERIOR_SAMPLES, self.n_members),
             max(RESIDUAL_SAMPLES, self.n_members),
-            self.n_members,
+            self.n_total,
             n_members,
         )
         parts = zip(self.terms, self.weights, self.energy_samples, self.functions, strict=True)
@@ -141,7 +148,7 @@ def sampled_energies(committee: Committee, response: CommitteeResponse, prior: A
     residual = _mean_square(response.residual) + response.lost
     parts = VarianceParts(_mean_square(response.posterior), residual, prior)
     total = VarianceParts(
-        np.array([_total_variance(response)]),
+        np.array([np.mean(response.total**2)]),
         _mean_square(response.residual.sum(axis=0)[None]) + np.sum(np.sqrt(response.lost)) ** 2,
         np.array([0.0]),
     )
@@ -191,16 +198,16 @@ def _stress_factor(calibration: Calibration, parts: VarianceParts) -> float:
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
-def _total_variance(response: CommitteeResponse) -> float:
-    """Posterior variance of the total energy from two estimates.
-
-    The many samples of per-atom energies are projected, which in a crystal adds up; the few in full precision
-    scatter. The first counts within the 95 % confidence interval of the second.
+def samples_of_totals(terms: tuple[TermColumns, ...]) -> int:
+    """Return how many samples of the total energy there are: as many as of per-atom energies, or fewer where
+    their quadratic forms are large.
     """
-    few, many = np.mean(response.total**2), np.mean(response.posterior.sum(axis=0) ** 2)
-    half = 0.5 * len(response.total)
-    lower, upper = (half / gammaincinv(half, p) for p in (0.975, 0.025))
-    return float(np.clip(many, lower * few, upper * few))
+    sizes = [
+        len(entry.term.elements) * entry.term.engine.n_features**2 * 4
+        for entry in terms
+        if isinstance(entry.term, SoapTerm) and forms_pay(entry.term)
+    ]
+    return int(np.clip(TOTAL_BYTES // max(sizes, default=1), POSTERIOR_SAMPLES // 2, POSTERIOR_SAMPLES))
 
 
 def _mean_square(samples: Array) -> Array:

@@ -1,6 +1,7 @@
 """Sampled energies of atoms from their SOAP vectors: the cheapest form for the kernel at hand."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -111,7 +112,8 @@ class QuadraticEnergySamples:
     """Samples for zeta = 2 as quadratic forms on principal axes, in single precision.
 
     ``samples`` of each element hold the posterior samples first, then the residual ones; ``forms`` of each
-    element are the first posterior samples in full, (n_total, n_features, n_features).
+    element are the first posterior samples in double precision on all axes: the upper triangles, those off
+    the diagonal doubled, (n_total, n_features (n_features + 1) / 2).
     """
 
     samples: tuple[QuadraticSamples, ...]
@@ -141,7 +143,7 @@ class QuadraticEnergySamples:
                 residual[:, s] += basis.form(0.5 * quadratic_form(nothing, np.zeros(0), path, amplitude))
             found.append(basis.samples(np.hstack([posterior, residual]), points))
             first = samples.posterior[columns, :n_total].T
-            forms.append(np.stack([(points.T * weights) @ points for weights in first]))
+            forms.append(np.stack([_packed((points.T * weights) @ points) for weights in first]))
         return cls(tuple(found), tuple(forms), samples.amplitudes, samples.posterior.shape[1])
 
     def restricted(self, present: tuple[int, ...], features: NDArray[np.int64]) -> "QuadraticEnergySamples":
@@ -149,7 +151,9 @@ class QuadraticEnergySamples:
         if len(present) == len(self.samples):
             return self
         samples = tuple(self.samples[e].restricted(features) for e in present)
-        forms = tuple(self.forms[e][:, features[:, None], features] for e in present)
+        upper = np.triu_indices(len(self.samples[0].mean))
+        kept = np.isin(upper[0], features) & np.isin(upper[1], features)
+        forms = tuple(self.forms[e][:, kept] for e in present)
         return QuadraticEnergySamples(samples, forms, self.amplitudes[list(present)], self.n_posterior)
 
     def values(
@@ -166,8 +170,7 @@ class QuadraticEnergySamples:
 
     def totals(self, element: int, moment: Array) -> Array:
         """Return sampled total energies from the sum of p p^T."""
-        forms = self.forms[element]
-        return np.asarray(forms.reshape(len(forms), -1) @ moment.ravel())
+        return np.asarray(self.forms[element] @ moment.ravel()[_upper(len(moment))])
 
 
 def energy_samples(term: SoapTerm, samples: SoapSamples, n_total: int) -> EnergySamples:
@@ -175,6 +178,18 @@ def energy_samples(term: SoapTerm, samples: SoapSamples, n_total: int) -> Energy
     if forms_pay(term) and min(term.counts) > 1:
         return QuadraticEnergySamples.of(term, samples, n_total)
     return KernelEnergySamples.of(term, samples, n_total)
+
+
+@lru_cache(maxsize=16)
+def _upper(size: int) -> NDArray[np.int64]:
+    """Return where the upper triangle of a square matrix is in its entries row by row."""
+    rows, columns = np.triu_indices(size)
+    return np.asarray(rows * size + columns)
+
+
+def _packed(form: Array) -> Array:
+    """Return the upper triangle of a symmetric form, off the diagonal doubled."""
+    return np.asarray((2.0 * form - np.diag(np.diag(form))).ravel()[_upper(len(form))])
 
 
 def _power(dots: Array, zeta: float) -> Array:
