@@ -1,6 +1,6 @@
 """SOAP: smooth overlap of atomic positions, the power spectrum of the neighbour density of each centre."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from castile.descriptors.radial_bases import GTO, EquispacedGaussians, RadialBas
 from castile.descriptors.radial_scaling import NoScaling, RadialScaling
 from castile.descriptors.soap_centers import Centers, find_centers, sorted_pairs
 from castile.descriptors.soap_derivatives import explicit_derivatives
-from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
+from castile.descriptors.soap_engine import SoapEngine, SortedPairs, chunk_spans
 from castile.errors import InputError
 from castile.execution.scratch import Scratch
 from castile.execution.threads import share_chunks, thread_count
@@ -228,7 +228,9 @@ class SOAP(Descriptor):
             density = engine.density(found[index].pairs(begin, end), 0, end - begin, scratch)
             engine.power_spectrum(density, end - begin, out, offsets[index] + found[index].rows[begin:end])
 
-        pieces = [(k, *span) for k, of_structure in enumerate(found) for span in _spans(len(of_structure))]
+        pieces = [
+            (k, *span) for k, of_structure in enumerate(found) for span in chunk_spans(0, len(of_structure))
+        ]
         share_chunks(work, pieces, self.threads)
         return out
 
@@ -294,7 +296,7 @@ class SOAP(Descriptor):
 
         positions, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
         on_centers = np.zeros((n_centers, 3))
-        spans = list(_spans(n_centers))
+        spans = list(chunk_spans(0, n_centers))
         for (begin, end), (neighbor, gradient, own, part) in zip(
             spans, share_chunks(work, spans, self.threads), strict=True
         ):
@@ -333,14 +335,14 @@ class SOAP(Descriptor):
         if self.average_ == "inner":
             features, density, norms = self._averaged(ordered)
             change = np.zeros_like(density)
-            for begin, end in _spans(ordered.n_centers):
+            for begin, end in chunk_spans(0, ordered.n_centers):
                 change += (
                     engine.density_jvp(ordered, begin, end, tangent).reshape(end - begin, -1).sum(axis=0)
                 )
             change /= ordered.n_centers
             return engine.power_spectrum_jvp(density, features, norms, change)
         rows = []
-        for begin, end in _spans(ordered.n_centers):
+        for begin, end in chunk_spans(0, ordered.n_centers):
             chunk = engine.chunk(ordered, begin, end)
             change = engine.density_jvp(ordered, begin, end, tangent)
             rows.append(engine.power_spectrum_jvp(chunk.density, chunk.features, chunk.norms, change))
@@ -373,12 +375,12 @@ class SOAP(Descriptor):
             raise InputError("an average needs at least one centre")
         if self.average_ == "outer":
             total = np.zeros(engine.n_features, dtype=self.dtype_)
-            for begin, end in _spans(ordered.n_centers):
+            for begin, end in chunk_spans(0, ordered.n_centers):
                 total += engine.chunk(ordered, begin, end).features.sum(axis=0)
             empty = np.empty(0, dtype=self.dtype_)
             return (total / ordered.n_centers)[None], empty, empty
         mean: NDArray[np.floating] = np.zeros(1, dtype=self.dtype_)
-        for begin, end in _spans(ordered.n_centers):
+        for begin, end in chunk_spans(0, ordered.n_centers):
             part = engine.density(ordered, begin, end).reshape(end - begin, -1).sum(axis=0)
             mean = mean + part
         density = np.asarray(mean / ordered.n_centers, dtype=self.dtype_)
@@ -438,11 +440,6 @@ def _choice(option: str, name: str, known: dict[str, Any]) -> Any:
     if name not in known:
         raise InputError(f"{option} = {name!r}: give one of {', '.join(known)}")
     return known[name]
-
-
-def _spans(n_centers: int) -> Iterator[tuple[int, int]]:
-    for begin in range(0, n_centers, CHUNK):
-        yield begin, min(begin + CHUNK, n_centers)
 
 
 def _per_structure(centers: Any, n_structures: int) -> list[Centers]:

@@ -3,7 +3,7 @@
 Structures enter as :class:`SortedPairs`; work goes by chunks of centres that stay in cache.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,6 +25,17 @@ CHUNK = 64
 _Y00 = np.sqrt(0.25 / np.pi)
 
 Array = NDArray[np.floating]
+
+
+def chunk_spans(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield chunks of ``CHUNK`` centres; half ones where there are few centres, so that threads can share
+    them.
+    """
+    size = CHUNK if end - begin > 4 * CHUNK else CHUNK // 2
+    while begin < end:
+        stop = begin + size if end - begin >= 3 * size // 2 else end
+        yield begin, stop
+        begin = stop
 
 
 @dataclass(frozen=True)

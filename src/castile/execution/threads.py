@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from threadpoolctl import ThreadpoolController
 
 from castile.errors import InputError
+from castile.execution.processors import current_processor, leave_processor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -160,8 +161,11 @@ def share_chunks(
             return [function(item) for item in items]
         found: list[Any] = [None] * len(items)
         waiting = iter(range(len(items)))
+        home = current_processor()
 
-        def take() -> None:
+        def take(helps: bool = True) -> None:
+            if helps:
+                leave_processor(home)
             try:
                 for index in waiting:  # of all threads: the next index is taken by one of them
                     found[index] = function(items[index])
@@ -172,7 +176,7 @@ def share_chunks(
 
         futures = [_pool(thread_count(threads)).submit(take) for _ in range(count - 1)]
         try:
-            take()
+            take(helps=False)
         finally:
             begun = [future for future in futures if not future.cancel()]
             wait(begun)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from castile.descriptors.soap_engine import CHUNK, SortedPairs
+from castile.descriptors.soap_engine import SortedPairs, chunk_spans
 from castile.potentials.environment import Environment
 from castile.potentials.quip_soap_term import QuipSoapTerm
 from castile.potentials.soap_functionals import (
@@ -74,7 +74,7 @@ def open_variance(term: QuipSoapTerm, environment: Environment, with_forces: boo
     """
     view = term.restricted(environment.numbers)
     ordered, first = _sorted(view, environment)
-    pieces = [(k, min(k + CHUNK, ordered.n_centers)) for k in range(first, ordered.n_centers, CHUNK)]
+    pieces = list(chunk_spans(first, ordered.n_centers))
     if with_forces:
         features, changes = spectra_and_changes(view.engine, ordered, pieces)
     else:

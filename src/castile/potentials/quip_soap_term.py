@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
+from castile.descriptors.soap_engine import SoapEngine, SortedPairs, chunk_spans
 from castile.potentials.energy_functions import EnergyFunction, energy_function
 from castile.potentials.environment import Environment, Response
 from castile.potentials.soap_response import Piece, add_soap_response
@@ -130,10 +130,7 @@ class QuipSoapTerm:
             return
         ordered, begin = found
         energy = self._energy(weights)
-        pieces = [
-            Piece(k, min(k + CHUNK, ordered.n_centers), energy)
-            for k in range(begin, ordered.n_centers, CHUNK)
-        ]
+        pieces = [Piece(*span, energy) for span in chunk_spans(begin, ordered.n_centers)]
         add_soap_response(self.engine, ordered, pieces, response, threads)
 
     def _energy(self, weights: Array) -> EnergyFunction:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.descriptors.soap_engine import CHUNK, SoapEngine, SortedPairs
+from castile.descriptors.soap_engine import SoapEngine, SortedPairs, chunk_spans
 from castile.execution.scratch import Scratch
 from castile.execution.threads import map_chunks
 from castile.formats.quip_strings import ParameterString
@@ -137,7 +137,7 @@ class QuipSoapVariant:
         if found is None:
             return
         ordered, begin = found
-        spans = [(k, min(k + CHUNK, ordered.n_centers)) for k in range(begin, ordered.n_centers, CHUNK)]
+        spans = list(chunk_spans(begin, ordered.n_centers))
         part = self._energy_part
         energy = VariantEnergy(part.map, part.normalize, part.sigma0, self.kernel, self.points, weights)
         if self.average:

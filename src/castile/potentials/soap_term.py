@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.descriptors.soap_engine import CHUNK, Chunk, SoapEngine, SortedPairs
+from castile.descriptors.soap_engine import Chunk, SoapEngine, SortedPairs, chunk_spans
 from castile.kernels import DotProductKernel
 from castile.numerics.kernel_powers import raise_dots
 from castile.numerics.kernel_rows import add_kernel_rows, rows_of_pairs
@@ -268,5 +268,5 @@ def element_chunks(center_elements: NDArray[np.int64], n_elements: int) -> Itera
     """
     bounds = np.searchsorted(center_elements, np.arange(n_elements + 1))
     for element in range(n_elements):
-        for begin in range(bounds[element], bounds[element + 1], CHUNK):
-            yield begin, min(begin + CHUNK, int(bounds[element + 1])), element
+        for begin, end in chunk_spans(int(bounds[element]), int(bounds[element + 1])):
+            yield begin, end, element
