@@ -110,12 +110,16 @@ def test_parquet_has_the_same_rows(saved: Path, data: Path, tmp_path: Path) -> N
     assert table["barrier_ev"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_crossval(data: Path, tmp_path: Path) -> None:
+def test_crossval(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--folds", 2, "--json", tmp_path / "c.json", "--report", tmp_path / "c.html")
     assert run("crossval", data, *arguments) == 0
     numbers = json.loads((tmp_path / "c.json").read_text())
     assert numbers["random_barrier_mae_ev"] > 0.0
     assert numbers["leak_proof_barrier_mae_ev"] > 0.0
+    assert numbers["families_barrier_mae_mean_over_seeds_ev"] > 0.0
+    assert 2 <= numbers["families_n_groups"] <= numbers["leak_proof_n_groups"]
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("random, seed 0", "leak-proof, seed 0", "unseen families, seed 0"))
 
 
 def test_inputs_are_not_overwritten(data: Path, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

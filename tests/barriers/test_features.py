@@ -162,3 +162,15 @@ def test_relaxed_band_is_not_above_the_line() -> None:
     straight = ionic_band(ion, around, points, PairPotential(), n_steps=0)
     assert relaxed.energies.max() < straight.energies.max()
     assert np.linalg.norm(relaxed.positions - points, axis=1).max() <= 1.5 + 1e-9
+
+
+def test_atom_on_the_line_is_seen_like_one_beside_it() -> None:
+    path = rocksalt_path("Na", "S", 5.7, "p")
+    middle = path.points(3)[1]
+    on, beside, without = (
+        Featurizer().one(replace(path, host=host))
+        for host in (path.host + Atoms("H", [middle]), path.host + Atoms("H", [middle + 0.003]), path.host)
+    )
+    for k in range(len(on.soap)):
+        assert np.abs(on.soap[k] - beside.soap[k]).max() < 0.01
+        assert np.abs(on.soap[k] - without.soap[k]).max() > 0.1

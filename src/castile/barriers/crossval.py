@@ -1,4 +1,4 @@
-"""Cross-validation of barrier models: random folds beside folds that share neither host nor likeness."""
+"""Cross-validation of barrier models: random folds, folds without near-twins, folds without one's family."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from castile.barriers.features import PathFeatures
-from castile.barriers.host_groups import SIMILARITY, host_formulas
+from castile.barriers.host_groups import FAMILY_SIMILARITY, host_families, twin_groups
 from castile.barriers.model import BarrierModel, BarrierPrediction
+from castile.barriers.near_twins import TWIN_SIMILARITY
 from castile.barriers.path import MigrationPath
 from castile.barriers.scores import BarrierScores, score
 from castile.errors import InputError
-from castile.splits import LeakproofKFold
+from castile.splits.assignment import assign_components
 
-Folds = Literal["random", "leak-proof"]
+Folds = Literal["random", "leak-proof", "families"]
 IndexArray = NDArray[np.int64]
+
+
+class TooFewGroupsError(InputError):
+    """The groups of paths that stay together are fewer than the folds."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class CrossValidation:
     Attributes
     ----------
     kind : str
-        "random" or "leak-proof".
+        "random", "leak-proof" or "families".
     seed : int
     barriers : ndarray, shape (n_paths,)
         eV.
@@ -55,7 +60,7 @@ def cross_validate(
     features: PathFeatures,
     *,
     folds: Folds = "random",
-    similarity: float = SIMILARITY,
+    similarity: float | None = None,
     n_folds: int = 10,
     seed: int = 0,
     threshold: float = 0.5,
@@ -67,9 +72,12 @@ def cross_validate(
         model: settings; it is not changed.
         paths: with barriers.
         features: of the paths, from ``model.featurize``.
-        folds: "random"; or "leak-proof": paths through hosts of one composition (without the moving element),
-            and paths with similar SOAP vectors, stay together.
-        similarity: product of the unit SOAP vectors above which two paths stay together.
+        folds: "random"; "leak-proof": paths through hosts of one composition (without the moving element)
+            stay together, and so do near-twins, paths that agree in elements and positions
+            (:func:`castile.barriers.near_twins.twin_similarities`); or "families": paths stay together
+            whose SOAP vectors are alike in the channels of the model, which all elements share, so that
+            whole families of structures are unknown to the model that predicts them.
+        similarity: above which two paths stay together; 0.99 for near-twins, 0.999 for families.
         n_folds: number of folds.
         seed: of the shuffling.
         threshold: eV, for the classification.
@@ -84,7 +92,7 @@ def cross_validate(
         )
     barriers = np.array([np.nan if path.barrier is None else path.barrier for path in paths])
     columns = [np.full(len(paths), np.nan) for _ in range(6)]
-    pairs, n_groups = _folds(paths, features, barriers, folds, n_folds, seed, similarity)
+    pairs, n_groups = _folds(model, paths, features, folds, n_folds, seed, similarity)
     for train, test in pairs:
         fold = clone(model).fit_features(features.take(train), [paths[i] for i in train])
         predicted = fold.predict_features(features.take(test))
@@ -102,21 +110,29 @@ def cross_validate(
 
 
 def _folds(
+    model: BarrierModel,
     paths: Sequence[MigrationPath],
     features: PathFeatures,
-    barriers: NDArray[np.float64],
     kind: Folds,
     n_folds: int,
     seed: int,
-    similarity: float,
+    similarity: float | None,
 ) -> tuple[Iterator[tuple[IndexArray, IndexArray]], int]:
     """Training and test rows of each fold, and the number of groups that stay together."""
     if kind == "random":
-        return KFold(n_folds, shuffle=True, random_state=seed).split(barriers), len(paths)
-    if kind != "leak-proof":
-        raise InputError(f"folds = {kind!r}: give 'random' or 'leak-proof'")
-    vectors = features.soap[0].reshape(len(paths), -1)
-    groups = host_formulas(paths)
-    splitter = LeakproofKFold(n_folds, threshold=similarity, random_state=seed)
-    pairs = list(splitter.split(vectors, barriers, groups))
-    return iter(pairs), len(np.unique(splitter.components_))
+        return KFold(n_folds, shuffle=True, random_state=seed).split(np.arange(len(paths))), len(paths)
+    if kind == "leak-proof":
+        prepared = [model.prepare(path) for path in paths]
+        groups = twin_groups(prepared, TWIN_SIMILARITY if similarity is None else similarity)
+    elif kind == "families":
+        groups = host_families(paths, features, FAMILY_SIMILARITY if similarity is None else similarity)
+    else:
+        raise InputError(f"folds = {kind!r}: give 'random', 'leak-proof' or 'families'")
+    n_groups = len(np.unique(groups))
+    if n_groups < n_folds:
+        raise TooFewGroupsError(
+            f"{kind} folds: the paths fall into {n_groups} groups that stay together, too few for {n_folds} "
+            "folds; give fewer folds, or a higher similarity"
+        )
+    parts = assign_components(groups, np.full(n_folds, 1.0 / n_folds), seed=seed).parts
+    return ((np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(n_folds)), n_groups

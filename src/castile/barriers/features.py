@@ -68,7 +68,7 @@ class Featurizer:
             raise InputError(f"path {path.path_id}: there is no atom within {REACH} A of it")
         named = physical_features(path, chemistry, ion, around)
         blocks = tuple(
-            _symmetric(soap.along(ion, around, points, soap.scale(ion, around)))[None]
+            symmetric(soap.along(ion, around, points, soap.scale(ion, around)))[None]
             for soap in self.descriptors
         )
         physical = np.array(list(named.values()))
@@ -96,7 +96,7 @@ def concatenate(parts: Sequence[PathFeatures] | Iterator[PathFeatures]) -> PathF
     )
 
 
-def _symmetric(spectra: Float64Array) -> Float64Array:
+def symmetric(spectra: Float64Array) -> Float64Array:
     """Mean of each point and its mirror image, of unit length: the same for the reversed path."""
     last = len(spectra) - 1
     blocks = np.stack([0.5 * (spectra[k] + spectra[last - k]) for k in range(last // 2 + 1)])

@@ -14,7 +14,7 @@ from castile.barriers.calibration import Residuals, calibrated
 from castile.barriers.channel_mixing import FIXED, Mixing, checked_mixing
 from castile.barriers.features import DESCRIPTORS, Featurizer, PathFeatures
 from castile.barriers.gaussian_process import FittedProcess, fit_process
-from castile.barriers.host_groups import host_groups
+from castile.barriers.host_groups import host_families
 from castile.barriers.path import MigrationPath
 from castile.barriers.path_ends import settled
 from castile.barriers.process_inputs import Inputs
@@ -201,7 +201,7 @@ class BarrierModel(RegressorMixin, BaseEstimator):
             fit_process(inputs, targets - self.offset_, n_steps=self.n_steps, n_reweightings=rounds)
             for inputs in self._inputs(features)
         )
-        self._calibrate(host_groups(paths, features), targets - self.offset_)
+        self._calibrate(host_families(paths, features), targets - self.offset_)
         return self
 
     def _calibrate(self, groups: NDArray[np.int64], targets: Float64Array) -> None:

@@ -17,7 +17,7 @@ from castile.errors import ModelFileError
 from castile.formats.model_file import read_model_file, write_model_file
 
 KIND = "barriers"
-FORMAT = 2  # of what a model computes: features, kernels, intervals
+FORMAT = 3  # of what a model computes: features, kernels, intervals
 
 
 def save_barrier_model(model: BarrierModel, path: str | os.PathLike[str]) -> str:

@@ -23,6 +23,7 @@ Channels = Literal["charges", "elements"]
 N_CHANNELS = {"charges": 4, "elements": 5}
 BOND_SCALE = 2.4  # Angstrom; bond length to which environments are scaled
 _USUAL_ANION = 1.4  # Angstrom; where there is no anion
+_NO_DIRECTION = 1e-4  # scaled Angstrom; nearer atoms are that far along each axis
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ class PathSoap:
         A point with nothing near has zeros.
         """
         vectors = (around.positions[None] - points[:, None]) / scale
+        vectors[np.abs(vectors).max(axis=2) < _NO_DIRECTION] = _NO_DIRECTION  # a line may run through an atom
         squared = np.einsum("nja,nja->nj", vectors, vectors)
-        center, neighbor = np.nonzero((squared < self.cutoff**2) & (squared > 1e-6))
+        center, neighbor = np.nonzero(squared < self.cutoff**2)
         kinds, first, codes = np.unique(
             np.stack([around.numbers, np.round(100 * around.charges)]).astype(np.int64),
             axis=1, return_index=True, return_inverse=True,

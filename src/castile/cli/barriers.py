@@ -185,10 +185,20 @@ def crossval(
     seeds: Annotated[int, typer.Option(min=1, help="Number of random partitions.")] = 1,
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
     leak_proof: Annotated[
-        bool, typer.Option(help="Also folds that share no host and no similar path.")
+        bool,
+        typer.Option(help="Also folds that share no host and no near-twin, and folds of unseen families."),
     ] = True,
     similarity: Annotated[
-        float, typer.Option(min=0.5, max=1.0, help="Paths more alike than this stay together (SOAP, 0 to 1).")
+        float,
+        typer.Option(
+            min=0.5, max=1.0, help="Near-twins: paths more alike than this in elements and positions (SOAP)."
+        ),
+    ] = 0.99,
+    family_similarity: Annotated[
+        float,
+        typer.Option(
+            min=0.5, max=1.0, help="Families: paths more alike than this whatever their elements (SOAP)."
+        ),
     ] = 0.999,
     json: JsonFile = None,
     report: Report = None,
@@ -196,11 +206,14 @@ def crossval(
     path_shape: PathShape = "straight",
     mixing: Mixing = "fixed",
 ) -> None:
-    """Cross-validation on PATHS: random folds beside leak-proof ones; nothing of a fold is seen before."""
+    """Cross-validation on PATHS: random folds, leak-proof ones, and those of families of structures that the
+    model has not seen; nothing of a fold is seen before.
+    """
     from itertools import count
 
     from castile.barriers import BarrierModel, cross_validate
     from castile.barriers.channel_mixing import checked_mixing
+    from castile.barriers.crossval import TooFewGroupsError
     from castile.barriers.scores import score_classes
     from castile.cli.output import counted, print_table, remark, write_json
 
@@ -208,22 +221,29 @@ def crossval(
     labelled = _labelled(paths)
     model = BarrierModel(straight=_is_straight(path_shape), mixing=checked_mixing(mixing))
     features = model.featurize(labelled)
-    plan: list[tuple[Folds, int]] = [("random", seed + k) for k in range(seeds)]
-    plan += [("leak-proof", seed)] if leak_proof else []
+    levels: dict[Folds, float | None] = {"random": None}
+    if leak_proof:
+        levels |= {"leak-proof": similarity, "families": family_similarity}
+    plan = [(kind, seed + k) for kind in levels for k in range(seeds)]
     results = []
     with counted("folds", len(plan) * folds) as progress:
         finished = count(1)
         for kind, this_seed in plan:
-            results.append(
-                cross_validate(
-                    model, labelled, features, folds=kind, similarity=similarity, n_folds=folds,
+            try:
+                run = cross_validate(
+                    model, labelled, features, folds=kind, similarity=levels[kind], n_folds=folds,
                     seed=this_seed, threshold=threshold, advance=lambda: progress(next(finished)),
-                )
-            )  # fmt: skip
-    print_table(_score_table([(f"{r.kind}, seed {r.seed}", r.scores) for r in results], f"{folds} folds"))
-    last = results[-1]
+                )  # fmt: skip
+            except TooFewGroupsError as error:
+                if kind != "families":
+                    raise
+                remark(f"left out: {error}")
+                break
+            results.append(run)
+    print_table(_score_table([(_fold_name(r), r.scores) for r in results], f"{folds} folds"))
+    shown = next(r for r in results if r.kind == ("leak-proof" if leak_proof else "random"))
     classes = [path.structure_class or "(none)" for path in labelled]
-    print_table(_class_table(score_classes(classes, last.barriers, last.prediction)))
+    print_table(_class_table(score_classes(classes, shown.barriers, shown.prediction)))
     if json is not None:
         write_json(json, _crossval_numbers(results, folds))
     if report is not None:
@@ -231,23 +251,35 @@ def crossval(
 
         fitted = model.fit_features(features, labelled)
         kinds = {r.kind: r for r in reversed(results)}
-        parts = [(r.kind, list(r.barriers), r.prediction, r.scores) for r in kinds.values()]
+        parts = [(_FOLD_NAMES[r.kind], list(r.barriers), r.prediction, r.scores) for r in kinds.values()]
         write_barrier_report(report, fitted, labelled, parts)
         remark(f"Report: {report}")
 
 
+_FOLD_NAMES = {"random": "random", "leak-proof": "leak-proof", "families": "unseen families"}
+
+
+def _fold_name(run: CrossValidation) -> str:
+    """What a row of the table is called."""
+    groups = "" if run.kind == "random" else f", {run.n_groups} groups"
+    return f"{_FOLD_NAMES[run.kind]}, seed {run.seed}{groups}"
+
+
 def _crossval_numbers(results: list[CrossValidation], folds: int) -> dict[str, float | int | None]:
-    """Flat scores of the first random partition, means over all, and those of leak-proof folds."""
-    random = [run.scores for run in results if run.kind == "random"]
-    proof = [run for run in results if run.kind == "leak-proof"]
-    numbers: dict[str, float | int | None] = {
-        "n_folds": folds,
-        "leak_proof_n_groups": proof[0].n_groups if proof else None,
-    }
-    numbers |= random[0].to_json_dict("random_")
-    numbers["random_barrier_mae_mean_over_seeds_ev"] = sum(s.mae for s in random) / len(random)
-    numbers["random_barrier_r2_mean_over_seeds"] = sum(s.r2 or 0.0 for s in random) / len(random)
-    return numbers | (proof[0].scores.to_json_dict("leak_proof_") if proof else {})
+    """Flat scores of the first partition of each kind, and means over all."""
+    numbers: dict[str, float | int | None] = {"n_folds": folds}
+    for kind in _FOLD_NAMES:
+        runs = [run for run in results if run.kind == kind]
+        prefix = kind.replace("-", "_")
+        if kind != "random":
+            numbers[f"{prefix}_n_groups"] = runs[0].n_groups if runs else None
+        if runs:
+            numbers |= runs[0].scores.to_json_dict(f"{prefix}_")
+            numbers[f"{prefix}_barrier_mae_mean_over_seeds_ev"] = sum(r.scores.mae for r in runs) / len(runs)
+            numbers[f"{prefix}_barrier_r2_mean_over_seeds"] = sum(r.scores.r2 or 0.0 for r in runs) / len(
+                runs
+            )
+    return numbers
 
 
 @app.command(no_args_is_help=True)
