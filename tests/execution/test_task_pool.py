@@ -186,6 +186,15 @@ def test_all_workers_may_die_at_once(two_workers: TaskPool, tmp_path: Path) -> N
     assert list(two_workers.map(square, range(3))) == [0, 1, 4]
 
 
+def run_out_of_time(k: int) -> int:
+    raise TimeoutError(f"item {k} took too long")
+
+
+def test_an_item_that_runs_out_of_time_is_an_error_of_its_own(two_workers: TaskPool) -> None:
+    with pytest.raises(TimeoutError, match="item 3 took too long"):
+        list(two_workers.map(run_out_of_time, [3]))
+
+
 def test_a_deadly_item_is_named_and_nothing_else_is_blamed(two_workers: TaskPool) -> None:
     items = [Structure(f"train.xyz[{k}]", deadly=k == 5) for k in range(12)]
     results = sorted(two_workers.as_completed(die_always, items), key=lambda result: result.index)

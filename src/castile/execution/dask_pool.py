@@ -135,7 +135,7 @@ class _DaskFlight(Flight):
             task = self._next_done()
             assert task.future is not None
             try:
-                return task.key, Outcome(task.future.result())
+                return task.key, Outcome(self._gathered(task.future))
             except KilledWorker:
                 if task.alone:
                     return task.key, Outcome(None, _deadly(task.name))
@@ -160,6 +160,20 @@ class _DaskFlight(Flight):
                 return self._under_way.pop(self._done.get(timeout=_POLL_SECONDS))
             except queue.Empty:
                 self._check()
+
+    def _gathered(self, future: Future) -> Any:
+        """Return the result of a task that was done: its worker may have died with it before it was fetched,
+        and then the task runs again.
+        """
+        patience = _POLL_SECONDS
+        while True:
+            try:
+                return future.result(timeout=patience)
+            except TimeoutError:
+                if future.status == "error":  # it is the task's own
+                    raise
+                self._check()
+                patience *= 2.0  # a large result takes its time
 
     def drop(self) -> None:
         """Cancel what is under way and forget the functions."""
