@@ -52,6 +52,21 @@ def test_globs_are_seen_through(tmp_path: Path) -> None:
     check_outputs({"data": [f"{tmp_path}/*.xyz@::2"], "json": tmp_path / "b.json"}, OPTIONS)
 
 
+@pytest.mark.parametrize("command", ["predict", "relax", "select", "fit", "describe", "map", "calibrate"])
+def test_an_output_that_is_a_folder_is_one_message(command: str, tmp_path: Path, copper_data: Path) -> None:
+    model = ["no.castile"] if command in ("predict", "relax", "calibrate") else []
+    count = ["-n", "2"] if command == "select" else []
+    for folder in (tmp_path, "."):
+        arguments = [command, *model, str(copper_data), *count, "-o", str(folder)]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1
+        assert f"--output {folder}: is a folder; name a file in it" in result.stderr
+
+
+def test_outputs_that_are_folders_may_exist(tmp_path: Path) -> None:
+    check_outputs({"output": tmp_path}, OPTIONS, {"output"})
+
+
 def test_outputs_must_differ_and_have_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--json and --output both name"):
         check_outputs({"json": tmp_path / "x", "output": tmp_path / "." / "x"}, OPTIONS)

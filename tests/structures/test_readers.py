@@ -75,6 +75,21 @@ def test_iterating_again_gives_the_same(folder: Path) -> None:
     np.testing.assert_array_equal(next(iter(source)).forces, np.zeros((2, 3)))
 
 
+def test_globs_below_a_folder_whose_name_has_brackets(folder: Path) -> None:
+    strange = folder / "run [1] ü"
+    strange.mkdir()
+    ase.io.write(strange / "one.xyz", images(2), format="extxyz")
+    assert energies(StructureSource(f"{strange}/*.xyz")) == [0.0, 1.0]
+    assert energies(StructureSource(f"{strange}/*.xyz@-1")) == [1.0]
+    assert energies(StructureSource("run */o*.xyz")) == [0.0, 1.0]
+
+
+def test_a_model_is_no_structure(folder: Path) -> None:
+    (folder / "model.castile").write_bytes(b"anything")
+    with pytest.raises(InputError, match="is a model, not structures"):
+        StructureSource("model.castile")
+
+
 def test_globs_are_sorted_and_lists_keep_their_order(folder: Path) -> None:
     assert energies(StructureSource("*xyz@:2")) == [0.0, 1.0, 0.0, 1.0]
     assert StructureSource("*xyz").files == ("b.extxyz", "train.xyz")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ INPUTS = (
 """Parameters that name files that are read."""
 NUMBERS = ("json", "json_file", "report")
 """Parameters that name one file, for numbers or a report."""
+FOLDERS = ("FOLDER", "DIR")
+"""How the help names outputs that are folders; all others are files."""
 OUTPUTS = (*NUMBERS, "output", "trajectory", "hops", "html", "figure", "png", "map_page", "all_candidates")
 """Parameters that name what is written; what a restart reads too is not among them."""
 REPLACEABLE = (("output", "model"), ("output", "campaign"))
@@ -33,16 +34,23 @@ class GuardedCommand(TyperCommand):
         Raises
         ------
         InputError
-            If two outputs are the same file, one is a file that is read, or its folder is missing.
+            If two outputs are the same file, one is a folder or a file that is read, or has no folder.
         """
+        given = [p for p in self.params if p.param_type_name == "option"]
         check_outputs(
-            ctx.params, {p.name: max(p.opts, key=len) for p in self.params if p.param_type_name == "option"}
+            ctx.params,
+            {p.name: max(p.opts, key=len) for p in given},
+            {p.name for p in given if p.metavar in FOLDERS},
         )
         return super().invoke(ctx)
 
 
-def check_outputs(values: Mapping[str, Any], options: Mapping[str, str]) -> None:
-    """Check the outputs of a command, given the values of its parameters and how its options are spelled."""
+def check_outputs(
+    values: Mapping[str, Any], options: Mapping[str, str], folders: Collection[str] = ()
+) -> None:
+    """Check the outputs of a command, given the values of its parameters, how its options are spelled, and
+    which outputs are folders.
+    """
     outputs = {name: Path(values[name]) for name in OUTPUTS if values.get(name) is not None}
     if not outputs:
         return
@@ -53,7 +61,7 @@ def check_outputs(values: Mapping[str, Any], options: Mapping[str, str]) -> None
         option = options.get(name, name)
         if name in NUMBERS and not path.parent.is_dir():
             raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first")
-        if name in NUMBERS and path.is_dir():
+        if name not in folders and path.is_dir():
             raise InputError(f"{option} {path}: is a folder; name a file in it")
         real = os.path.realpath(path)
         if real in seen:
@@ -83,7 +91,11 @@ def _files(text: str) -> list[str]:
     path = os.path.expanduser(text)
     if not os.path.exists(path) and "@" in os.path.basename(path):
         path = path.rpartition("@")[0]
-    return [path] if os.path.exists(path) else glob.glob(path, recursive=True)
+    if os.path.exists(path):
+        return [path]
+    from castile.structures.readers import glob_matches
+
+    return glob_matches(path)
 
 
 def guard(app: typer.Typer) -> None:

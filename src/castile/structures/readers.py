@@ -287,7 +287,7 @@ def _find_files(text: str) -> list[tuple[Path, FrameSelection]]:
     if os.path.exists(pattern):
         matches = [pattern]
     elif glob.has_magic(pattern):
-        matches = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
+        matches = sorted(path for path in glob_matches(pattern) if not os.path.isdir(path))
         if not matches:
             raise InputError(
                 f"{text}: no file matches; check the folder ({os.path.abspath('.')}) and the pattern"
@@ -297,11 +297,21 @@ def _find_files(text: str) -> list[tuple[Path, FrameSelection]]:
     return [(_checked(Path(match)), selection) for match in matches]
 
 
+def glob_matches(pattern: str) -> list[str]:
+    """Paths of a glob; a folder of exactly this name, brackets and all, is taken literally."""
+    folder, name = os.path.split(pattern)
+    return glob.glob(
+        os.path.join(glob.escape(folder), name) if os.path.isdir(folder) else pattern, recursive=True
+    )
+
+
 def _checked(path: Path) -> Path:
     if path.is_dir() and not path.suffix:
         raise InputError(f"{path}: is a folder; name its files, for example {path}/*.xyz")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; write it again or leave it out")
+    if path.suffix == ".castile":
+        raise InputError(f"{path}: is a model, not structures; look at the order of the arguments (--help)")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: may not be read; change its permissions")
     return path
