@@ -12,11 +12,14 @@ from benchmarks.records import Check, Record, Table
 
 MOST_ATOMS = 80
 N_SPARSE = 500
+KINDS = ("AIMD", "Elastic", "Surface")
+TEMPERATURES = (300.0, 700.0, 1200.0, 2000.0, 2700.0)
+"""Of the molecular dynamics in a set that is made, K."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Files of a set, and how many structures are fitted and predicted."""
+    """Files of a set, and how many structures are fitted and predicted; without files it is made."""
 
     files: tuple[str, ...]
     n_train: int
@@ -31,6 +34,9 @@ PARTS = {
     "Ti-Al": Part(("small/tial_tutorial/TiAl_tutorial.xyz",), 150, 80),
     "W, slices": Part(("tungsten/slice_sample.extxyz.gz",), 300, 150),
     "ethanol": Part(("rmd17/ethanol_train.xyz.gz",), 120, 100),
+    "Nb, three kinds": Part(tuple(f"alloys/Nb_{kind}.xyz.gz" for kind in KINDS), 150, 100),
+    "W, three kinds": Part(tuple(f"alloys/W_{kind}.xyz.gz" for kind in KINDS), 150, 100),
+    "Cu, effective medium": Part((), 150, 100),
 }
 
 
@@ -79,6 +85,8 @@ def calibration_sets(quick: bool, threads: int) -> Record:
 
 
 def _files(part: Part) -> list[str]:
+    if not part.files:
+        return []
     (first, *_) = part.files
     if not first.endswith("*"):
         return data_files(*part.files)
@@ -93,7 +101,7 @@ def measure(files: list[str], n_train: int, n_test: int, n_sparse: int) -> dict[
     import castile
     from castile.structures import as_source
 
-    structures = [s for s in as_source(files) if len(s.atoms) <= MOST_ATOMS]
+    structures = [s for s in as_source(files or copper()) if len(s.atoms) <= MOST_ATOMS]
     order = np.random.default_rng(100).permutation(len(structures))
     test = [_labelled(structures[k]) for k in order[:n_test]]
     train = [_labelled(structures[k]) for k in order[n_test : n_test + n_train]]
@@ -102,6 +110,44 @@ def measure(files: list[str], n_train: int, n_test: int, n_sparse: int) -> dict[
     numbers = {key: value for key, value in found.items() if not key.startswith("config/")}
     remarks = list(gap.uncertainty.calibration.remarks)
     return {**numbers, "n_train": len(train), "n_test": len(test), "remarks": remarks}
+
+
+def copper() -> list[Any]:
+    """Return copper with labels of effective medium theory, which have no noise: strained cells, molecular
+    dynamics at five temperatures of crystals with and without a vacancy, surfaces.
+    """
+    from ase import units
+    from ase.build import bulk, surface
+    from ase.calculators.emt import EMT
+    from ase.md.bussi import Bussi
+    from ase.md.velocitydistribution import thermalize_momenta
+
+    rng, cell = np.random.default_rng(0), bulk("Cu", a=3.6, cubic=True)
+    frames = []
+    for _ in range(60):
+        strained = cell.copy()
+        strained.set_cell(cell.cell.array @ (np.eye(3) + rng.uniform(-0.08, 0.08, (3, 3))), scale_atoms=True)
+        frames.append(("strained", strained))
+    for missing in (0, 1):
+        for temperature in TEMPERATURES:
+            kind = f"{'vacancy' if missing else 'crystal'}, {temperature:.0f} K"
+            atoms = cell.repeat((2, 2, 2))[missing:]
+            atoms.calc = EMT()
+            thermalize_momenta(atoms, temperature_K=temperature, rng=rng)
+            dynamics = Bussi(atoms, 4 * units.fs, temperature, 50 * units.fs, rng=rng)
+            for _ in dynamics.irun(160):
+                if dynamics.nsteps and dynamics.nsteps % 8 == 0:
+                    frames.append((kind, atoms.copy()))
+    for plane in ((1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1)):
+        for seed in range(3):
+            slab = surface(cell, plane, 3, vacuum=6.0, periodic=True)
+            slab.rattle(0.05 * seed, seed=seed)
+            frames.append(("surface", slab))
+    for kind, atoms in frames:
+        atoms.info["config_type"] = kind
+        atoms.calc = EMT()
+        atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    return [atoms for _, atoms in frames]
 
 
 def _labelled(structure: Any) -> Any:
