@@ -84,6 +84,22 @@ def test_globs_below_a_folder_whose_name_has_brackets(folder: Path) -> None:
     assert energies(StructureSource("run */o*.xyz")) == [0.0, 1.0]
 
 
+def test_text_that_is_not_utf_8_says_how_to_convert_it(folder: Path) -> None:
+    text = (folder / "b.extxyz").read_text().replace("pbc=", "title=Käse pbc=")
+    (folder / "old.xyz").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"after 0 structures: it is not UTF-8 text .*0xe4.*iconv"):
+        list(StructureSource("old.xyz"))
+
+
+def test_a_compressed_file_of_nothing(folder: Path) -> None:
+    with gzip.open("nothing.xyz.gz", "wb"):
+        pass
+    with pytest.raises(InputError, match="no structure was found in it"):
+        list(StructureSource("nothing.xyz.gz"))
+    with pytest.raises(InputError, match="what follows the @"):
+        list(StructureSource("train.xyz@20:"))
+
+
 def test_a_model_is_no_structure(folder: Path) -> None:
     (folder / "model.castile").write_bytes(b"anything")
     with pytest.raises(InputError, match="is a model, not structures"):

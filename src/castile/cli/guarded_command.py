@@ -93,7 +93,7 @@ def _files(text: str) -> list[str]:
         path = path.rpartition("@")[0]
     if os.path.exists(path):
         return [path]
-    from castile.structures.readers import glob_matches
+    from castile.structures.file_search import glob_matches
 
     return glob_matches(path)
 

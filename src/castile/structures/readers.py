@@ -1,6 +1,5 @@
 """Structures from files, globs, slices and lists: read one at a time, as often as wanted."""
 
-import glob
 import os
 import zlib
 from collections import Counter
@@ -14,16 +13,17 @@ import ase.io
 from ase import Atoms
 
 from castile.errors import InputError
+from castile.structures.file_search import find_files
 from castile.structures.labels import LabelKeys, LabelledStructure
 from castile.structures.read_position import ReadPosition
-from castile.structures.selection_syntax import FrameSelection, split_selection
+from castile.structures.selection_syntax import FrameSelection
 from castile.structures.unread_structure import UnreadStructure
 from castile.structures.validation import SMALLEST_DISTANCE
 from castile.structures.xyz_frames import is_xyz, iterate_frames
 
 StructureLike = str | os.PathLike[str] | Atoms | LabelledStructure
 _T = TypeVar("_T")
-_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error, LZMAError)
+_UNREADABLE = (OSError, EOFError, zlib.error, LZMAError)
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,8 @@ class StructureSource:
         for index, content in _choose(_guard(self._images(part, position), part), self._wanted(part)):
             yield index, content
             n_read += 1
+        if n_read == 0 and part.selection == FrameSelection():
+            raise InputError(f"{part.path}: no structure was found in it; write it again or leave it out")
         if n_read == 0:
             raise InputError(
                 f"{part.path}: no structure was found for the selection {part.selection.text}; "
@@ -207,6 +209,12 @@ def _guard(images: Iterator[_T], part: _FilePart) -> Iterator[_T]:
             return
         except InputError:
             raise
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{part.path}: cannot be read after {n_read} structures: it is not UTF-8 text (byte "
+                f"0x{error.object[error.start]:02x}); convert it, for example by "
+                "iconv -f latin1 -t utf-8 OLD > NEW"
+            ) from error
         except _UNREADABLE as error:
             raise InputError(
                 f"{part.path}: cannot be read after {n_read} structures ({error}); the file is damaged or "
@@ -215,7 +223,7 @@ def _guard(images: Iterator[_T], part: _FilePart) -> Iterator[_T]:
         except Exception as error:
             raise InputError(
                 f"{part.path}: ASE cannot read it after {n_read} structures ({type(error).__name__}: "
-                f"{error}); check the file, or name its format"
+                f"{error}); check the file, and that its ending is that of its format, such as .xyz"
             ) from error
         yield image
         n_read += 1
@@ -253,7 +261,7 @@ def _parts(items: list[StructureLike]) -> list[_FilePart | list[Atoms | Labelled
             assert isinstance(in_memory, list)
             in_memory.append(item)
         elif isinstance(item, str | os.PathLike):
-            for path, selection in _find_files(os.fspath(item)):
+            for path, selection in find_files(os.fspath(item)):
                 chosen.append((path, selection))
                 parts.append(_FilePart(path, str(path), selection))
         else:
@@ -276,42 +284,3 @@ def _with_short_names(
         else part
         for part in parts
     ]
-
-
-def _find_files(text: str) -> list[tuple[Path, FrameSelection]]:
-    """Files of a path, "path@slice" or glob; a file whose name contains @ or * is taken literally."""
-    selection = FrameSelection()
-    pattern = os.path.expanduser(text)
-    if not os.path.exists(pattern):
-        pattern, selection = split_selection(pattern)
-    if os.path.exists(pattern):
-        matches = [pattern]
-    elif glob.has_magic(pattern):
-        matches = sorted(path for path in glob_matches(pattern) if not os.path.isdir(path))
-        if not matches:
-            raise InputError(
-                f"{text}: no file matches; check the folder ({os.path.abspath('.')}) and the pattern"
-            )
-    else:
-        raise InputError(f"{text}: no such file in {os.path.abspath('.')}; check the path")
-    return [(_checked(Path(match)), selection) for match in matches]
-
-
-def glob_matches(pattern: str) -> list[str]:
-    """Paths of a glob; a folder of exactly this name, brackets and all, is taken literally."""
-    folder, name = os.path.split(pattern)
-    return glob.glob(
-        os.path.join(glob.escape(folder), name) if os.path.isdir(folder) else pattern, recursive=True
-    )
-
-
-def _checked(path: Path) -> Path:
-    if path.is_dir() and not path.suffix:
-        raise InputError(f"{path}: is a folder; name its files, for example {path}/*.xyz")
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty; write it again or leave it out")
-    if path.suffix == ".castile":
-        raise InputError(f"{path}: is a model, not structures; look at the order of the arguments (--help)")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: may not be read; change its permissions")
-    return path
