@@ -62,9 +62,8 @@ def describe(
     from castile.cli.output import counted, remark, write_json
     from castile.structures import StructureSource
 
-    source = StructureSource(
-        data, needs_labels=False
-    )  # a missing file is told before anything heavy is loaded
+    # a missing file is told before anything heavy is loaded
+    source = StructureSource(data, needs_labels=False)
     source.refuse_as_output(output)
     from castile.descriptors.feature_file import write_features
     from castile.descriptors.soap import SOAP

@@ -91,6 +91,7 @@ def _inner(engine: SoapEngine, ordered: SortedPairs, free: bool) -> SparseDeriva
     features, norms = engine.power_spectrum(density, 1)
 
     def change(pair_tangent: Array) -> Array:
+        """Change of the features by that of the vectors of all pairs."""
         tangent = engine.density_jvp(ordered, 0, n_centers, pair_tangent).reshape(n_centers, -1).mean(axis=0)
         return engine.power_spectrum_jvp(density, features, norms, tangent)[0]
 

@@ -17,6 +17,7 @@ from castile.evaluation.predicted_frames import (
     PREDICTED_ARRAYS,
     REFERENCE_PREFIX,
     Form,
+    PredictedFrame,
     extended_xyz,
     predicted_atoms,
     predicted_frames,
@@ -75,25 +76,38 @@ def write_predictions(
     source = as_source(structures, keys, needs_labels=False)
     for output in (target, partial):
         source.refuse_as_output(output)
-    done = 0
     with open_task_pool(workers) as pool:
         writer = _open_writer(target, partial)
-        try:
-            for written in predicted_frames(model, source, pool, writer.form):
-                writer.write(written.content)
-                done += 1
-                if left_out is not None:
-                    for reason in written.left_out:
-                        left_out(reason)
-                if progress is not None:
-                    progress(done)
-            if done == 0:
-                raise InputError("nothing to predict: the data contain no structure.")
-        except BaseException as error:
-            _keep_partial(writer, partial, done, error)
-            raise
-        writer.close()
+        frames = predicted_frames(model, source, pool, writer.form)
+        done = _write_frames(writer, frames, partial, progress, left_out)
     os.replace(partial, target)
+    return done
+
+
+def _write_frames(
+    writer: _Writer,
+    frames: Iterable[PredictedFrame],
+    partial: Path,
+    progress: Callable[[int], None] | None,
+    left_out: Callable[[str], None] | None,
+) -> int:
+    """Write all frames and close the file; return their number. What an error leaves stays in ``partial``."""
+    done = 0
+    try:
+        for written in frames:
+            writer.write(written.content)
+            done += 1
+            if left_out is not None:
+                for reason in written.left_out:
+                    left_out(reason)
+            if progress is not None:
+                progress(done)
+        if done == 0:
+            raise InputError("nothing to predict: the data contain no structure.")
+    except BaseException as error:
+        _keep_partial(writer, partial, done, error)
+        raise
+    writer.close()
     return done
 
 

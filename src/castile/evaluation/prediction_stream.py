@@ -58,6 +58,7 @@ def predict_stream(
     reading_errors: list[BaseException] = []
 
     def atoms_of_source() -> Iterator[Atoms]:
+        """Atoms for the model, each remembered until its prediction comes."""
         try:
             for structure in source:
                 waiting.append(structure)

@@ -323,6 +323,7 @@ def _remote_pool(address: str, name: str, threads: int = 1) -> Iterator[TaskPool
         last_seen = time.monotonic()
 
         def check() -> None:
+            """Raise where no worker has been seen for too long."""
             nonlocal last_seen
             if client.status == "running" and client.nthreads():
                 last_seen = time.monotonic()

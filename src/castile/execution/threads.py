@@ -164,6 +164,7 @@ def share_chunks(
         home = current_processor()
 
         def take(helps: bool = True) -> None:
+            """Work on one item after another until none is waiting; after an error none is."""
             if helps:
                 leave_processor(home)
             try:

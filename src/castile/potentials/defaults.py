@@ -79,6 +79,7 @@ def _fill_soap(
     values: dict[str, object] = {}
 
     def choose(key: str, value: object, text: str, reason: str) -> None:
+        """Take the default, with its reason, where the user gave nothing."""
         given = getattr(term, key)
         if given is None or given == "auto":
             values[key] = value
@@ -184,6 +185,7 @@ def _fill_pair(
     values: dict[str, object] = {}
 
     def choose(key: str, value: object, unit: str, reason: str) -> None:
+        """Take the default, with its reason, where the user gave nothing."""
         if getattr(term, key) is None:
             values[key] = value
             notes.append(Explanation(f"{term.name}.{key}", f"{value}{unit}", reason))

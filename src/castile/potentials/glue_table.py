@@ -90,6 +90,7 @@ def _graded(ends: list[float], n_knots: int) -> Array:
     shortest = min(SHORTEST, 0.5 * ends[0])
 
     def mapped(r: float) -> float:
+        """Coordinate in which the knots are equidistant: logarithmic up to the bend."""
         return bend * np.log(r / bend) if r < bend else r - bend
 
     total = mapped(ends[-1]) - mapped(shortest)

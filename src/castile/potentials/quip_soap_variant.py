@@ -158,6 +158,7 @@ class QuipSoapVariant:
         engine, scratch = self.engine, Scratch()
 
         def density(span: Span) -> Array:
+            """Sum of the densities of some centres."""
             values = engine.density(ordered, *span, scratch).reshape(span[1] - span[0], -1)
             return np.asarray(values.sum(axis=0))
 
@@ -169,6 +170,7 @@ class QuipSoapVariant:
         response.energies[centers] += energies[0] / len(centers)
 
         def gradient(span: Span) -> tuple[Span, Array]:
+            """Derivatives with respect to the vectors of the pairs of some centres."""
             first, last = engine.pair_range(ordered, *span)
             found = np.empty((last - first, 3), dtype=engine.dtype)
             engine.density_vjp(ordered, *span, np.tile(change, span[1] - span[0]), found, scratch)

@@ -99,6 +99,7 @@ class QuipTripletTerm:
         roles = roles[neighbor]
 
         def work(begin: int) -> tuple[NDArray[np.int64], Array, Array]:
+            """Energies of a chunk of centres, and derivatives with respect to their pairs."""
             chosen = centers[begin : begin + _CHUNK]
             energies = np.zeros(len(chosen))
             gradient = np.zeros((int((first[chosen + 1] - first[chosen]).sum()), 3))

@@ -53,6 +53,7 @@ def accumulate_factors(
         return
 
     def count(piece: Piece) -> None:
+        """Report each structure of a finished piece."""
         for _ in piece.structures:
             advance()
 

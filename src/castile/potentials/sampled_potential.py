@@ -71,6 +71,7 @@ class PathTerm:
         ordered, engine = self.term.sorted_pairs(environment), self.term.engine
 
         def work(piece: tuple[int, int, int]) -> tuple[int, int, Array, Array]:
+            """Energies of some centres of one element, and derivatives with respect to their pairs."""
             begin, end, element = piece
             chunk = engine.chunk(ordered, begin, end)
             first, last = engine.pair_range(ordered, begin, end)

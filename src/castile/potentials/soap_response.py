@@ -48,6 +48,7 @@ def add_soap_response(
     scratch = Scratch()
 
     def work(piece: Piece) -> tuple[Array, Array]:
+        """Energies and derivatives of one piece, in memory that the thread keeps."""
         return _piece_response(engine, ordered, piece, scratch)
 
     results = share_chunks(work, pieces, threads) if threads > 1 else map(work, pieces)

@@ -158,6 +158,7 @@ def maximize_evidence(
     n_kinds = len(factors)
 
     def report(iteration: int, current: _Point) -> None:
+        """Tell the caller how far the ascent has come."""
         if progress is not None:
             scales, count = _scales(current), objective.n_evaluations
             step = EvidenceStep(iteration, count, current.log_evidence, scales[:n_kinds], scales[n_kinds:])

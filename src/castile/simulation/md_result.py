@@ -56,6 +56,7 @@ class MolecularDynamicsResult:
         half = len(self.rows) // 2
 
         def mean(name: str) -> float | None:
+            """Mean over the second half; None where the log has no numbers."""
             value = float(np.mean(self.column(name)[half:]))
             return value if np.isfinite(value) else None
 

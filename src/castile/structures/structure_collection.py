@@ -148,6 +148,7 @@ class StructureCollection:
 
     def _rows(self, source: _Source) -> Iterator[UnreadPart]:
         def watch_share(share: Callable[[], float]) -> None:
+            """Take the share of the database that was read for bytes."""
             self._watch(lambda: share() * source.n_bytes)
 
         yield from database_parts(source.url or str(source.path), source.name, watch_share)

@@ -28,6 +28,7 @@ def compute_reference(settings: EngineSettings, work: Path) -> None:
     """Write reference.json: free atom, equation of state and elastic constants."""
 
     def labelled(atoms: Atoms, name: str) -> Atoms:
+        """The structure with its calculation, done or looked up."""
         done = label(atoms, name, settings, work)
         if done is None:
             raise RuntimeError(f"{name} did not converge; see {work / 'runs' / name / 'espresso.pwo'}")
