@@ -225,8 +225,8 @@ class SOAP(Descriptor):
 
         def work(piece: tuple[int, int, int]) -> None:
             index, begin, end = piece
-            density = engine.density(found[index].pairs(begin, end), 0, end - begin, scratch)
-            engine.power_spectrum(density, end - begin, out, offsets[index] + found[index].rows[begin:end])
+            own = out[offsets[index] : offsets[index + 1]]
+            found[index].write_spectra(begin, end, own, scratch)
 
         pieces = [
             (k, *span) for k, of_structure in enumerate(found) for span in chunk_spans(0, len(of_structure))

@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from castile.descriptors.base import element_codes
 from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.errors import InputError
-from castile.structures.coincidence import refuse_close, refuse_coincident_atoms
+from castile.execution.scratch import Scratch
+from castile.structures.coincidence import (
+    COINCIDENCE_DISTANCE,
+    refuse_close,
+    refuse_coincident_atoms,
+)
 from castile.structures.neighbors import NeighborSearch, Pairs, neighbor_pairs, neighbor_search
 
 Centers = ArrayLike | None
@@ -62,6 +67,17 @@ class SoapCenters:
             i, j = int(pairs.center_atoms[pairs.center[closest]]), int(pairs.neighbor[closest])
             refuse_close(pairs.vectors[closest], i, j, self.name)
         return pairs
+
+    def write_spectra(self, begin: int, end: int, out: NDArray[np.floating], scratch: Scratch) -> None:
+        """Write the power spectra of centres begin:end of the search to their rows of ``out`` (n_centers,
+        n_features); raises as :meth:`pairs` does.
+        """
+        rows = self.rows[begin:end]
+        closest = self.engine.find_spectra(
+            self.search, begin, end, self.codes, self.elements, out, rows, scratch
+        )
+        if closest < COINCIDENCE_DISTANCE:
+            self.pairs(begin, end)
 
 
 def find_centers(

@@ -17,8 +17,8 @@ from castile.descriptors.radial_tables import build_radial_table
 from castile.execution.scratch import Scratch
 from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
-from castile.numerics.density import RadialTable
-from castile.numerics.harmonics import HarmonicsTable, harmonics_table
+from castile.numerics.harmonics import harmonics_table
+from castile.numerics.soap_chunks import SoapTables, find_spectra
 from castile.structures.neighbors import NeighborSearch, Pairs
 
 CHUNK = 64
@@ -96,26 +96,23 @@ class SoapEngine:
     central: NDArray[np.float64]
     normalize: bool = True
     dtype: str = "float64"
-    _mixing: Array = field(init=False, repr=False)
-    _mixes: bool = field(init=False, repr=False)
-    _table: RadialTable = field(init=False, repr=False)
-    _harmonics: HarmonicsTable = field(init=False, repr=False)
-    _has_center: bool = field(init=False, repr=False)
-    _center_densities: Array = field(init=False, repr=False)
+    _tables: SoapTables = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mixing = np.ascontiguousarray(self.mixing, dtype=self.dtype)
-        table = build_radial_table(self.basis, self.cutoff, self.scaling, self.dtype)
-        object.__setattr__(self, "_mixing", mixing)
         n_elements, n_channels = mixing.shape
-        identity = n_elements == n_channels and np.array_equal(mixing, np.eye(n_elements))
-        object.__setattr__(self, "_mixes", not identity)
-        object.__setattr__(self, "_table", table)
-        object.__setattr__(self, "_harmonics", harmonics_table(self.basis.l_max, self.dtype))
         center = self.basis.center() * _Y00
-        densities = np.ascontiguousarray(self.central[:, :, None] * center, dtype=self.dtype)
-        object.__setattr__(self, "_has_center", bool(densities.any()))
-        object.__setattr__(self, "_center_densities", densities)
+        central = np.ascontiguousarray(self.central[:, :, None] * center, dtype=self.dtype)
+        tables = SoapTables(
+            radial=build_radial_table(self.basis, self.cutoff, self.scaling, self.dtype),
+            harmonics=harmonics_table(self.basis.l_max, self.dtype),
+            central=central if central.any() else central[:0],
+            mixing=mixing,
+            mixes=n_elements != n_channels or not np.array_equal(mixing, np.eye(n_elements)),
+            n_max=self.basis.n_max,
+            normalize=self.normalize,
+        )
+        object.__setattr__(self, "_tables", tables)
 
     @property
     def n_elements(self) -> int:
@@ -139,7 +136,7 @@ class SoapEngine:
 
     @property
     def _n_padded(self) -> int:
-        return int(self._table.n_padded)
+        return int(self._tables.radial.n_padded)
 
     @property
     def _kernel_sizes(self) -> tuple[int, int, int, int, bool]:
@@ -151,7 +148,7 @@ class SoapEngine:
         Where elements have channels of their own, those of absent elements are zero and are left out.
         """
         chosen = list(present)
-        channels = list(range(self.n_channels)) if self._mixes else chosen
+        channels = list(range(self.n_channels)) if self._tables.mixes else chosen
         engine = replace(
             self,
             mixing=self.mixing[np.ix_(chosen, channels)],
@@ -241,40 +238,46 @@ class SoapEngine:
 
         With ``scratch`` it is overwritten by the next density of this thread.
         """
-        count, scratch = end - begin, scratch or Scratch()
-        raw = scratch.empty("density", count * self._n_lm * self.n_elements * self._n_padded, self.dtype)
+        raw, mixed = self._room(end - begin, scratch or Scratch())
         density_kernels.expand_density(
             pairs.first,
             begin,
             end,
             self.n_elements,
             pairs.vectors,
-            self._table,
-            self._harmonics,
+            self._tables.radial,
+            self._tables.harmonics,
             raw,
         )
-        self._add_central_atoms(raw, pairs.center_elements[begin:end])
-        return self._mixed(raw, count, scratch)
-
-    def _add_central_atoms(self, raw: Array, center_elements: NDArray[np.int64]) -> None:
-        if self._has_center:
+        if self._tables.central.size:
             density_kernels.add_central_atoms(
-                center_elements, self._center_densities, self._n_lm, self._n_padded, raw
+                pairs.center_elements[begin:end], self._tables.central, self._n_lm, self._n_padded, raw
             )
+        return self._mixed(raw, end - begin, mixed)
 
-    def _mixed(self, raw: Array, count: int, scratch: Scratch) -> Array:
-        if not self._mixes:
+    def _room(self, count: int, scratch: Scratch) -> tuple[Array, Array]:
+        """Return memory for the densities of ``count`` centres, by element and by channel."""
+        size = count * self._n_lm * self._n_padded
+        raw = scratch.empty("density", size * self.n_elements, self.dtype)
+        if not self._tables.mixes:
+            return raw, raw
+        return raw, scratch.empty("mixed", size * self.n_channels, self.dtype)
+
+    def _mixed(self, raw: Array, count: int, mixed: Array | None = None) -> Array:
+        if not self._tables.mixes:
             return raw
-        mixed = scratch.empty("mixed", count * self._n_lm * self.n_channels * self._n_padded, self.dtype)
-        density_kernels.mix_channels(raw, count * self._n_lm, self._mixing, self._n_padded, mixed)
+        if mixed is None:
+            mixed = np.empty(count * self._n_lm * self.n_channels * self._n_padded, self.dtype)
+        density_kernels.mix_channels(raw, count * self._n_lm, self._tables.mixing, self._n_padded, mixed)
         return mixed
 
     def _unmixed(self, gradient: Array, count: int, scratch: Scratch) -> Array:
-        if not self._mixes:
+        if not self._tables.mixes:
             return gradient
         raw = scratch.empty("unmixed", count * self._n_lm * self.n_elements * self._n_padded, self.dtype)
-        transposed = np.ascontiguousarray(self._mixing.T)
-        density_kernels.mix_channels(gradient, count * self._n_lm, transposed, self._n_padded, raw)
+        density_kernels.mix_channels(
+            gradient, count * self._n_lm, np.ascontiguousarray(self._tables.mixing.T), self._n_padded, raw
+        )
         return raw
 
     def power_spectrum(
@@ -312,6 +315,29 @@ class SoapEngine:
             features = scratch.empty("features", (end - begin, self.n_features), self.dtype)
         density = self.density(pairs, begin, end, scratch)
         return Chunk(begin, end, density, *self.power_spectrum(density, end - begin, features))
+
+    def find_spectra(
+        self,
+        search: NeighborSearch,
+        begin: int,
+        end: int,
+        elements: NDArray[np.int64],
+        center_elements: NDArray[np.int64],
+        features: Array,
+        rows: NDArray[np.int64],
+        scratch: Scratch,
+    ) -> float:
+        """Write the power spectra of centres begin:end of a search to ``rows`` of ``features``; return the
+        distance of the closest pair, Angstrom.
+
+        Arguments else are those of :meth:`find`.
+        """
+        room = self._room(end - begin, scratch)
+        squared = find_spectra(
+            *search.tables, elements, begin, end, center_elements[begin:end], self._tables, *room,
+            features, rows,
+        )  # fmt: skip
+        return float(np.sqrt(squared))
 
     def power_spectrum_vjp(
         self, density: Array, features: Array, norms: Array, cotangent: Array, scratch: Scratch | None = None
@@ -351,8 +377,8 @@ class SoapEngine:
             end,
             self.n_elements,
             pairs.vectors,
-            self._table,
-            self._harmonics,
+            self._tables.radial,
+            self._tables.harmonics,
             self._unmixed(gradient, end - begin, scratch or Scratch()),
             out,
         )
@@ -386,8 +412,8 @@ class SoapEngine:
             chunk.end,
             self.n_elements,
             pairs.vectors,
-            self._table,
-            self._harmonics,
+            self._tables.radial,
+            self._tables.harmonics,
             self._unmixed(gradients, len(out) * (chunk.end - chunk.begin), scratch),
             out,
         )
@@ -402,11 +428,11 @@ class SoapEngine:
             self.n_elements,
             pairs.vectors,
             np.ascontiguousarray(pair_tangent, dtype=self.dtype),
-            self._table,
-            self._harmonics,
+            self._tables.radial,
+            self._tables.harmonics,
             raw,
         )
-        return self._mixed(raw, end - begin, Scratch())
+        return self._mixed(raw, end - begin)
 
     def power_spectrum_jvp(self, density: Array, features: Array, norms: Array, tangent: Array) -> Array:
         """Return the change of the features along the change ``tangent`` of the density."""
@@ -428,8 +454,8 @@ class SoapEngine:
             begin,
             end,
             pairs.vectors,
-            self._table,
-            self._harmonics,
+            self._tables.radial,
+            self._tables.harmonics,
             derivatives,
         )
         if out is None:
@@ -439,7 +465,7 @@ class SoapEngine:
             derivatives,
             pairs.center[begin:end] - chunk.begin,
             pairs.element[begin:end],
-            self._mixing,
+            self._tables.mixing,
             self.basis.n_max,
             self._n_padded,
             self.basis.l_max,

@@ -197,6 +197,11 @@ class NeighborSearch:
             own = place[chosen[self.order]]
             self._centers = cell_lists.Centers(where[own], atoms.home[own], own)
 
+    @property
+    def tables(self) -> tuple[cell_grid.CellGrid, cell_grid.CellList, cell_lists.Centers, float]:
+        """What :func:`castile.numerics.cell_lists.find_pairs` takes first."""
+        return self._grid, self._atoms, self._centers, self.cutoff
+
     def grouped(self, begin: int, end: int, kinds: Indices, n_kinds: int, labels: Indices) -> "GroupedPairs":
         """Return the pairs of centres begin:end of the order, grouped by centre and kind of the neighbour.
 
@@ -208,9 +213,7 @@ class NeighborSearch:
         labels : ndarray of int64, shape (at least end - begin,)
             What the centres are called in the result.
         """
-        found = cell_lists.find_pairs(
-            self._grid, self._atoms, self._centers, self.cutoff, kinds, n_kinds, begin, end, labels
-        )
+        found = cell_lists.find_pairs(*self.tables, kinds, n_kinds, begin, end, labels)
         return GroupedPairs(*found)
 
     def pairs(self, begin: int, end: int, threads: int) -> Pairs:
