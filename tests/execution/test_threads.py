@@ -154,6 +154,9 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 
 def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert thread_count(3) == 3
+    for wrong in (0, -1, "two", 1.5):
+        with pytest.raises(InputError, match="positive integer"):
+            thread_count(wrong)  # type: ignore[arg-type]
     monkeypatch.setenv("CASTILE_NUM_THREADS", "5")
     assert thread_count() == 5
     monkeypatch.setenv("CASTILE_NUM_THREADS", "many")

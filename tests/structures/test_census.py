@@ -162,6 +162,21 @@ def test_reversed_virial_of_real_data_is_noticed(shared_data: Path) -> None:
     assert "reversed" in warnings_of(frames)
 
 
+@pytest.mark.parametrize("key", ["charge", "multiplicity"])
+def test_several_electronic_states_of_one_formula_are_told(key: str) -> None:
+    frames = crystals()
+    for atoms in frames:
+        atoms.info[key] = 1
+    frames[2].info[key] = np.float64(1.0)
+    assert warnings_of(frames) == ""
+    ion = Atoms("Na", cell=[9.0] * 3, pbc=True)
+    ion.calc = SinglePointCalculator(ion, energy=1.0, forces=np.zeros((1, 3)))
+    ion.info[key] = 0
+    assert warnings_of([*frames, ion]) == ""  # of another formula
+    frames[3].info[key] = -1
+    assert f"differ in '{key}' (Si2 with 1 and -1)" in warnings_of([*frames, ion])
+
+
 def test_duplicates_and_contradictions() -> None:
     frames = crystals()
     again = frames[1].copy()

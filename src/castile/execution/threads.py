@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from numbers import Integral
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -37,8 +38,8 @@ def thread_count(threads: int | None = None) -> int:
         if not text.isdigit():
             raise InputError(f"{ENVIRONMENT_VARIABLE}={text!r}: give a positive integer")
         threads = int(text)
-    if threads < 1:
-        raise InputError(f"threads = {threads}: give a positive integer")
+    if not isinstance(threads, Integral) or threads < 1:
+        raise InputError(f"threads = {threads!r}: give a positive integer")
     return threads
 
 

@@ -15,6 +15,8 @@ from castile.structures.suspicions import PressureTrend, Suspicions
 from castile.structures.validation import cell_volume, is_isolated_atom
 
 _MAX_LISTED = 50
+_STATES = ("charge", "total_charge", "multiplicity", "spin_multiplicity")
+"""Keys of numbers that change the energy of a geometry and that no descriptor sees."""
 
 
 class _Range:
@@ -65,6 +67,8 @@ class CensusCounter:
         self._geometries: dict[bytes, float | None] = {}
         self._n_duplicates = 0
         self._n_contradicting = 0
+        self._states: dict[tuple[str, str], str] = {}
+        self._several_states: dict[str, str] = {}
         self._ignored: Counter[str] = Counter()
         self._trend = PressureTrend()
         self._digest = hashlib.sha256()
@@ -85,6 +89,7 @@ class CensusCounter:
         isolated = is_isolated_atom(atoms)
         self._add_kinds(structure, isolated)
         self._add_duplicate(structure)
+        self._add_states(structure, formula)
         self._add_extremes(structure, isolated)
 
     def _add_kinds(self, structure: LabelledStructure, isolated: bool) -> None:
@@ -105,6 +110,17 @@ class CensusCounter:
         earlier = self._geometries[key]
         if earlier is not None and structure.energy is not None:
             self._n_contradicting += abs(earlier - structure.energy) > 1e-3 * len(structure.atoms)
+
+    def _add_states(self, structure: LabelledStructure, formula: str) -> None:
+        """Look for structures of one formula in several electronic states."""
+        for key in _STATES:
+            value = structure.atoms.info.get(key)
+            if value is None or np.size(value) != 1:
+                continue
+            shown = f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
+            earlier = self._states.setdefault((formula, key), shown)
+            if shown != earlier:
+                self._several_states.setdefault(key, f"{formula} with {earlier} and {shown}")
 
     def _add_extremes(self, structure: LabelledStructure, isolated: bool) -> None:
         atoms = structure.atoms
@@ -146,6 +162,7 @@ class CensusCounter:
             stress_at=self._stress.where,
             pressure_trend=self._trend.correlation(),
             n_contradicting=self._n_contradicting,
+            several_states=tuple(self._several_states.items()),
             ignored=tuple(self._ignored.items()),
         )
         return LabelCensus(

@@ -52,6 +52,7 @@ class Suspicions:
     stress_at: str
     pressure_trend: float
     n_contradicting: int
+    several_states: tuple[tuple[str, str], ...]
     ignored: tuple[tuple[str, int], ...]
 
     def warnings(self) -> tuple[str, ...]:
@@ -83,5 +84,10 @@ class Suspicions:
                 f"{self.n_contradicting} structures repeat an earlier geometry with an energy that differs "
                 "by more than 1 meV/atom: are the data of one reference method?"
             )
+        found += [
+            f"structures differ in {key!r} ({example}), which the model does not see: their energies are not "
+            "those of one potential, so fit each state by itself"
+            for key, example in self.several_states
+        ]
         found += [f"not used in {count} structures: {what}" for what, count in self.ignored]
         return tuple(found)
