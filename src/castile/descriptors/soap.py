@@ -270,27 +270,22 @@ class SOAP(Descriptor):
         n_centers = len(found)
         n_rows = n_centers if self.average_ is None else 1
         weights = self._shaped("cotangent", cotangent, (n_rows, engine.n_features))
+        scratch, span_rows = Scratch(), found.rows
+        if self.average_ is not None:
+            weights, span_rows = weights / n_centers, np.zeros(n_centers, dtype=np.int64)
         averaged = None
         if self.average_ == "inner":
             _check_finite("cotangent", weights)
-            averaged = self._averaged_cotangent(self._sorted_pairs(atoms, centers, "structure 0")[0], weights)
-        scratch = Scratch()
+            ordered = self._sorted_pairs(atoms, centers, "structure 0")[0]
+            averaged = self._averaged_cotangent(ordered, weights * n_centers)
 
         def work(span: tuple[int, int]) -> tuple[NDArray[Any], ...]:
-            begin, end = span
-            pairs = found.pairs(begin, end)
+            if averaged is None:
+                return found.gradients(*span, weights, span_rows[slice(*span)], scratch)[2:]
+            pairs, count = found.pairs(*span), span[1] - span[0]
             gradient = np.empty((len(pairs.center), 3), dtype=self.dtype_)
-            if averaged is not None:
-                engine.density_vjp(pairs, 0, end - begin, np.tile(averaged, end - begin), gradient)
-            else:
-                share = (
-                    weights[found.rows[begin:end]]
-                    if self.average_ is None
-                    else np.repeat(weights / n_centers, end - begin, 0)
-                )
-                _check_finite("cotangent", share)
-                engine.vjp(pairs, engine.chunk(pairs, 0, end - begin, scratch), share, gradient, scratch)
-            own, strain = np.zeros((end - begin, 3)), np.zeros((3, 3))
+            engine.density_vjp(pairs, 0, count, np.tile(averaged, count), gradient)
+            own, strain = np.zeros((count, 3)), np.zeros((3, 3))
             sum_over_centers(pairs.first, engine.n_elements, pairs.vectors, gradient, own, strain)
             return pairs.neighbor, gradient, own, strain
 

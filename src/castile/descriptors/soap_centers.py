@@ -8,7 +8,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from castile.descriptors.base import element_codes
-from castile.descriptors.soap_engine import SoapEngine, SortedPairs
+from castile.descriptors.soap_engine import FoundGradients, SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.scratch import Scratch
 from castile.structures.coincidence import (
@@ -78,6 +78,26 @@ class SoapCenters:
         )
         if closest < COINCIDENCE_DISTANCE:
             self.pairs(begin, end)
+
+    def gradients(
+        self, begin: int, end: int, weights: NDArray[np.floating], rows: Indices, scratch: Scratch
+    ) -> FoundGradients:
+        """Return the derivatives of the sum of weights[rows] times the power spectra of centres begin:end of
+        the search.
+
+        Raises
+        ------
+        InputError
+            If two atoms are in one place, or a weight is not finite.
+        """
+        found = self.engine.find_gradients(
+            self.search, begin, end, self.codes, self.elements, weights, rows, scratch
+        )
+        if found.closest < COINCIDENCE_DISTANCE:
+            self.pairs(begin, end)
+        if not found.finite:
+            raise InputError("cotangent contains NaN or infinite numbers")
+        return found
 
 
 def find_centers(

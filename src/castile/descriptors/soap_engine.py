@@ -5,6 +5,7 @@ Structures enter as :class:`SortedPairs`; work goes by chunks of centres that st
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from castile.execution.scratch import Scratch
 from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
 from castile.numerics.harmonics import harmonics_table
-from castile.numerics.soap_chunks import SoapTables, find_spectra
+from castile.numerics.soap_chunks import Room, SoapTables, find_gradients, find_spectra
 from castile.structures.neighbors import NeighborSearch, Pairs
 
 CHUNK = 64
@@ -69,6 +70,22 @@ class Chunk:
     density: Array
     features: Array
     norms: Array
+
+
+class FoundGradients(NamedTuple):
+    """Derivatives of an energy of some centres by the positions of their neighbours.
+
+    ``closest`` is the smallest distance of a pair (Angstrom), ``finite`` whether all dE/dp are. ``neighbor``
+    and ``gradient`` (n_pairs, 3) hold the atom of each pair and dE/dr_ij, ``on_centers`` (n_centers, 3) what
+    is left for the centres, ``strain`` (3, 3) the derivative by a homogeneous strain.
+    """
+
+    closest: float
+    finite: bool
+    neighbor: NDArray[np.int64]
+    gradient: Array
+    on_centers: NDArray[np.float64]
+    strain: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -238,7 +255,7 @@ class SoapEngine:
 
         With ``scratch`` it is overwritten by the next density of this thread.
         """
-        raw, mixed = self._room(end - begin, scratch or Scratch())
+        raw, mixed = self._densities(end - begin, scratch or Scratch())
         density_kernels.expand_density(
             pairs.first,
             begin,
@@ -255,13 +272,13 @@ class SoapEngine:
             )
         return self._mixed(raw, end - begin, mixed)
 
-    def _room(self, count: int, scratch: Scratch) -> tuple[Array, Array]:
+    def _densities(self, count: int, scratch: Scratch, adjoint: str = "") -> tuple[Array, Array]:
         """Return memory for the densities of ``count`` centres, by element and by channel."""
         size = count * self._n_lm * self._n_padded
-        raw = scratch.empty("density", size * self.n_elements, self.dtype)
+        raw = scratch.empty(f"{adjoint}density", size * self.n_elements, self.dtype)
         if not self._tables.mixes:
             return raw, raw
-        return raw, scratch.empty("mixed", size * self.n_channels, self.dtype)
+        return raw, scratch.empty(f"{adjoint}mixed", size * self.n_channels, self.dtype)
 
     def _mixed(self, raw: Array, count: int, mixed: Array | None = None) -> Array:
         if not self._tables.mixes:
@@ -332,12 +349,38 @@ class SoapEngine:
 
         Arguments else are those of :meth:`find`.
         """
-        room = self._room(end - begin, scratch)
         squared = find_spectra(
-            *search.tables, elements, begin, end, center_elements[begin:end], self._tables, *room,
-            features, rows,
+            *search.tables, elements, begin, end, center_elements[begin:end], self._tables,
+            self._room(end - begin, scratch), features, rows,
         )  # fmt: skip
         return float(np.sqrt(squared))
+
+    def find_gradients(
+        self,
+        search: NeighborSearch,
+        begin: int,
+        end: int,
+        elements: NDArray[np.int64],
+        center_elements: NDArray[np.int64],
+        weights: Array,
+        rows: NDArray[np.int64],
+        scratch: Scratch,
+    ) -> "FoundGradients":
+        """Return the derivatives of the sum of weights[rows] times the power spectra of centres begin:end of
+        a search.
+
+        Arguments else are those of :meth:`find`.
+        """
+        squared, finite, *found = find_gradients(
+            *search.tables, elements, begin, end, center_elements[begin:end], self._tables,
+            self._room(end - begin, scratch), weights, rows,
+        )  # fmt: skip
+        return FoundGradients(float(np.sqrt(squared)), finite, *found)
+
+    def _room(self, count: int, scratch: Scratch) -> Room:
+        raw, mixed = self._densities(count, scratch)
+        d_raw, d_mixed = self._densities(count, scratch, "change of ")
+        return Room(raw, mixed, d_mixed, d_raw)
 
     def power_spectrum_vjp(
         self, density: Array, features: Array, norms: Array, cotangent: Array, scratch: Scratch | None = None
