@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 SHORTEST = 0.02
+WARMED = 0.25  # s; a longer call hardly notices what the one before has left in the caches
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ def time_interleaved(
     """Time each call ``rounds`` times, one after the other in a round, after calls that are not counted.
 
     Interleaving spreads a slow moment of the machine over all. Short calls are repeated within a round until
-    they fill ``SHORTEST`` seconds. A call that has used up ``budget`` seconds after three rounds is left out
-    of further rounds.
+    they fill ``SHORTEST`` seconds, after one that is not counted: in dynamics or a loop over structures the
+    caches are not as another program left them. A call that has used up ``budget`` seconds after three rounds
+    is left out of further rounds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     repeats = {name: _repeats(call) for name, call in calls.items()}
@@ -45,6 +47,10 @@ def _repeats(call: Callable[[], object]) -> int:
 
 
 def _time(call: Callable[[], object], repeats: int) -> float:
+    started = time.perf_counter()
+    call()
+    if (first := time.perf_counter() - started) > WARMED:
+        return first
     started = time.perf_counter()
     for _ in range(repeats):
         call()

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import castile
 from castile.evaluation.calibrate import calibrate
-from castile.potentials import hold_out_calibration
+from castile.potentials import hold_out_calibration, soap_functionals
 from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
 from castile.potentials.calibration_fit import fit_kind
 from castile.potentials.environment import Environment
@@ -24,7 +24,7 @@ from castile.potentials.soap_functionals import full_spectra
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.training_rows import RowBuilder, trainable_terms
 from castile.structures import LabelledStructure, as_source
-from potentials.examples import copper_set, labelled, metal
+from potentials.examples import alloy_set, copper_set, labelled, metal
 
 OPTIONS = {"cutoff": 3.93, "n_max": 4, "l_max": 3, "n_sparse": 16, "threads": 1, "core": False}
 FIXED = {"energy_noise": 0.01, "force_noise": 0.05, "stress_noise": 0.005}
@@ -320,3 +320,12 @@ def test_structures_with_many_like_them_are_left_out_as_often_as_others(
         index for seed in range(60) for block in choose_blocks(fingerprints, 16, seed) for index in block
     ]
     assert np.mean(np.array(chosen) < 80) == pytest.approx(0.5, abs=0.06)
+
+
+def test_structures_too_large_for_exact_deviations_do_not_stop_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"cutoff": 4.0, "n_max": 4, "l_max": 3, "n_sparse": 12}
+    expected = castile.GAP(**settings).fit(alloy_set()).predict(alloy_set()[0]).energy
+    monkeypatch.setattr(soap_functionals, "MAX_BYTES", 1000)
+    model = castile.GAP(**settings).fit(alloy_set())
+    assert model.predict(alloy_set()[0]).energy == pytest.approx(expected, rel=1e-12)
+    assert any("take too much memory" in remark for remark in model.outcome_.calibration.remarks)

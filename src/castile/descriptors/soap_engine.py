@@ -444,6 +444,9 @@ class SoapEngine:
         """Write dE/dr_ij of the chunk's pairs to ``out`` (n_energies, n_pairs, 3) for several energies at
         once, given their dE/dp.
         """
+        if len(out) == 1:  # three cost little more than one there, but more
+            self.vjp(pairs, chunk, next(iter(cotangents)), out[0], scratch)
+            return
         size = chunk.density.size
         gradients = scratch.empty("gradients", len(out) * size, self.dtype)
         for number, cotangent in enumerate(cotangents):

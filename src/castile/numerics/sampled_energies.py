@@ -56,3 +56,12 @@ def add_tabulated_samples(center, vectors, kinds, table, step, cutoff, out):
         target = out[center[pair]]
         for s in range(n_samples):
             target[s] += a * v0[s] + b * v1[s] + c * v2[s] + d * v3[s]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def add_rows(atoms, values, out):
+    """Add row k of ``values`` (n, n_samples) to row atoms[k] of ``out``."""
+    for k in range(atoms.size):
+        target = out[atoms[k]]
+        for s in range(values.shape[1]):
+            target[s] += values[k, s]

@@ -12,7 +12,7 @@ from castile.execution.scratch import Scratch
 from castile.execution.threads import map_chunks
 from castile.numerics.pair_functions import tabulated_pair_forces
 from castile.numerics.pair_sorting import add_center_gradients
-from castile.numerics.sampled_energies import add_tabulated_samples
+from castile.numerics.sampled_energies import add_rows, add_tabulated_samples
 from castile.potentials.committee_terms import PairSamples
 from castile.potentials.energy_samples import EnergySamples, SampledEnergies
 from castile.potentials.environment import Environment, Response
@@ -145,8 +145,8 @@ def _add_piece(
     piece = result.piece
     atoms = ordered.center_atoms[piece.begin : piece.end]
     response.mean.energies[atoms] += result.energies
-    response.posterior[atoms] += result.sampled.posterior
-    response.residual[atoms] += result.sampled.residual
+    add_rows(atoms, result.sampled.posterior, response.posterior)
+    add_rows(atoms, result.sampled.residual, response.residual)
     response.lost[atoms] += result.sampled.lost
     targets = (response.mean, *response.members)
     for gradient, target in zip(result.gradients, targets, strict=True):

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
 
 from castile.potentials.committee_terms import SoapSamples, interpolating
 from castile.potentials.member_functions import forms_pay, quadratic_form
@@ -161,15 +162,17 @@ class QuadraticEnergySamples:
     ) -> SampledEnergies:
         """Return the sampled energies."""
         values, lost = self.samples[element].values(spectra)
+        # the triangle that ``totals`` reads; spectra.T @ spectra would copy it to the other one
+        moment = dsyrk(1.0, np.asarray(spectra, dtype=np.float64).T, lower=1).T
         return SampledEnergies(
-            np.asarray(spectra.T @ spectra),
+            moment,
             values[:, : self.n_posterior],
             values[:, self.n_posterior :],
             self.amplitudes[element] ** 2 * lost,
         )
 
     def totals(self, element: int, moment: Array) -> Array:
-        """Return sampled total energies from the sum of p p^T."""
+        """Return sampled total energies from the sum of p p^T, of which the upper triangle is read."""
         return np.asarray(self.forms[element] @ moment.ravel()[_upper(len(moment))])
 
 

@@ -12,6 +12,7 @@ from castile.potentials.calibration import RAW, Calibration, KindCalibration
 from castile.potentials.calibration_fit import fit_kind
 from castile.potentials.environment import Environment
 from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOut, HeldOutLabels
+from castile.potentials.soap_functionals import TooLargeError
 from castile.potentials.soap_term import SoapTerm, element_chunks
 from castile.potentials.stress_order import suspicious_orders
 from castile.potentials.training_rows import RowBuilder
@@ -103,20 +104,33 @@ def hold_out_calibration(
     kept = plan.pick(structures)
     hold_out = HeldOut(builder, posterior)
 
-    def one(block: tuple[int, ...]) -> list[HeldOutLabels]:
-        """Held-out errors of a block."""
-        return hold_out([kept[index] for index in block], block)
+    def one(block: tuple[int, ...]) -> list[HeldOutLabels] | None:
+        """Held-out errors of a block; None if its deviations take too much memory."""
+        try:
+            return hold_out([kept[index] for index in block], block)
+        except TooLargeError:
+            return None
 
     labels: list[HeldOutLabels] = []
-    for found in map_chunks(one, plan.blocks, threads):
-        labels += found
+    n_too_large = 0
+    for block, found in zip(plan.blocks, map_chunks(one, plan.blocks, threads), strict=True):
+        n_too_large += len(block) if found is None else 0
+        labels += found or []
         advance()
     source = (
         f"calibrated on held-out errors of {len(kept)} of {plan.n_structures} training structures "
         "(similar ones left out together)"
     )
     calibration = calibration_from(labels, posterior, source, before or RAW, borrow=before is None)
-    return replace(calibration, n_structures=len(kept) if calibration.source == source else 0)
+    remarks = calibration.remarks
+    if n_too_large:
+        remarks += (
+            f"exact deviations of {n_too_large} of {len(kept)} held-out structures take too much memory: "
+            "they do not count in the calibration; a shorter cutoff or fewer radial functions would let them",
+        )
+    return replace(
+        calibration, n_structures=len(kept) if calibration.source == source else 0, remarks=remarks
+    )
 
 
 def updated_calibration(

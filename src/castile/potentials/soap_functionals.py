@@ -15,6 +15,12 @@ from castile.potentials.environment import Environment
 from castile.potentials.soap_term import SoapTerm, element_chunks
 
 MAX_BYTES = 2_000_000_000
+
+
+class TooLargeError(InputError):
+    """A structure whose exact deviations would take more than ``MAX_BYTES``."""
+
+
 """Most memory that the derivatives of all environments of one structure may take."""
 
 Array = NDArray[np.float64]
@@ -186,13 +192,13 @@ def spectra_and_changes(
 
     Raises
     ------
-    InputError
-        If the structure is too large for this.
+    TooLargeError
+        If they do not fit into memory.
     """
     pairs = ordered if pairs is None else pairs
     n_pairs, size = len(pairs.center), engine.n_features
     if n_pairs * 3 * size * 8 > MAX_BYTES:
-        raise InputError(
+        raise TooLargeError(
             f"exact deviations of {ordered.n_centers} atoms need {n_pairs * 24 * size / 1e9:.1f} GB; "
             'use method="committee"'
         )
