@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 SHORTEST = 0.02
-WARMED = 0.25  # s; a longer call hardly notices what the one before has left in the caches
+WARMED = 0.2  # s of calls that are not counted before those that are
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ def time_interleaved(
 ) -> dict[str, Timing]:
     """Time each call ``rounds`` times, one after the other in a round, after calls that are not counted.
 
-    Interleaving spreads a slow moment of the machine over all. Short calls are repeated within a round until
-    they fill ``SHORTEST`` seconds, after one that is not counted: in dynamics or a loop over structures the
-    caches are not as another program left them. A call that has used up ``budget`` seconds after three rounds
-    is left out of further rounds.
+    Interleaving spreads a slow moment of the machine over all. Within a round a call is first repeated for
+    ``WARMED`` seconds that are not counted, and then for ``SHORTEST`` seconds: in dynamics or a loop over
+    structures neither caches nor the clock of the processor are as another program left them. A call that has
+    used up ``budget`` seconds after three rounds is left out of further rounds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     repeats = {name: _repeats(call) for name, call in calls.items()}
@@ -51,6 +51,8 @@ def _time(call: Callable[[], object], repeats: int) -> float:
     call()
     if (first := time.perf_counter() - started) > WARMED:
         return first
+    while time.perf_counter() - started < WARMED:
+        call()
     started = time.perf_counter()
     for _ in range(repeats):
         call()
