@@ -281,7 +281,7 @@ class SOAP(Descriptor):
 
         def work(span: tuple[int, int]) -> tuple[NDArray[Any], ...]:
             if averaged is None:
-                return found.gradients(*span, weights, span_rows[slice(*span)], scratch)[2:]
+                return found.gradients(*span, weights, span_rows[slice(*span)], scratch)
             pairs, count = found.pairs(*span), span[1] - span[0]
             gradient = np.empty((len(pairs.center), 3), dtype=self.dtype_)
             engine.density_vjp(pairs, 0, count, np.tile(averaged, count), gradient)

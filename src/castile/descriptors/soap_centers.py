@@ -1,16 +1,18 @@
 """The centres of a structure as SOAP wants them: checked, and with the pairs of any range of them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from castile.descriptors.base import element_codes
-from castile.descriptors.soap_engine import FoundGradients, SoapEngine, SortedPairs
+from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.scratch import Scratch
+from castile.numerics.cell_grid import CellGrid, CellList
+from castile.numerics.soap_chunks import Room, SoapTables, find_gradients, find_spectra
 from castile.structures.coincidence import (
     COINCIDENCE_DISTANCE,
     refuse_close,
@@ -20,6 +22,20 @@ from castile.structures.neighbors import NeighborSearch, Pairs, neighbor_pairs, 
 
 Centers = ArrayLike | None
 Indices = NDArray[np.int64]
+KernelArguments = tuple[CellGrid, CellList, Any, float, Indices, int, int, Indices, SoapTables, Room]
+
+
+class FoundGradients(NamedTuple):
+    """Derivatives of an energy of some centres by the positions of their neighbours.
+
+    ``neighbor`` and ``gradient`` (n_pairs, 3) hold the atom of each pair and dE/dr_ij, ``on_centers``
+    (n_centers, 3) what is left for the centres, ``strain`` (3, 3) the derivative by a homogeneous strain.
+    """
+
+    neighbor: NDArray[np.int64]
+    gradient: NDArray[np.floating]
+    on_centers: NDArray[np.float64]
+    strain: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,18 @@ class SoapCenters:
         InputError
             If two atoms are in one place.
         """
-        pairs, closest = self.engine.find(self.search, begin, end, self.codes, self.elements, self.atoms)
+        n_elements = self.engine.n_elements
+        found = self.search.grouped(begin, end, self.codes, n_elements, np.arange(end - begin))
+        closest = found.closest[1]
+        pairs = SortedPairs(
+            found.first,
+            found.center,
+            found.neighbor,
+            found.kind,
+            found.vectors.astype(self.engine.dtype, copy=False),
+            self.elements[begin:end],
+            self.atoms[begin:end],
+        )
         if closest >= 0 and not self.free:
             i, j = int(pairs.center_atoms[pairs.center[closest]]), int(pairs.neighbor[closest])
             refuse_close(pairs.vectors[closest], i, j, self.name)
@@ -72,12 +99,8 @@ class SoapCenters:
         """Write the power spectra of centres begin:end of the search to their rows of ``out`` (n_centers,
         n_features); raises as :meth:`pairs` does.
         """
-        rows = self.rows[begin:end]
-        closest = self.engine.find_spectra(
-            self.search, begin, end, self.codes, self.elements, out, rows, scratch
-        )
-        if closest < COINCIDENCE_DISTANCE:
-            self.pairs(begin, end)
+        given = self._kernel_arguments(begin, end, scratch)
+        self._check_closest(find_spectra(*given, out, self.rows[begin:end]), begin, end)
 
     def gradients(
         self, begin: int, end: int, weights: NDArray[np.floating], rows: Indices, scratch: Scratch
@@ -90,14 +113,22 @@ class SoapCenters:
         InputError
             If two atoms are in one place, or a weight is not finite.
         """
-        found = self.engine.find_gradients(
-            self.search, begin, end, self.codes, self.elements, weights, rows, scratch
-        )
-        if found.closest < COINCIDENCE_DISTANCE:
-            self.pairs(begin, end)
-        if not found.finite:
+        given = self._kernel_arguments(begin, end, scratch)
+        squared, is_finite, *found = find_gradients(*given, weights, rows)
+        self._check_closest(squared, begin, end)
+        if not is_finite:
             raise InputError("cotangent contains NaN or infinite numbers")
-        return found
+        return FoundGradients(*found)
+
+    def _kernel_arguments(self, begin: int, end: int, scratch: Scratch) -> KernelArguments:
+        """What the kernels of :mod:`castile.numerics.soap_chunks` take for centres begin:end."""
+        chosen, room = self.elements[begin:end], self.engine.room(end - begin, scratch)
+        return *self.search.tables, self.codes, begin, end, chosen, self.engine.tables, room
+
+    def _check_closest(self, squared: float, begin: int, end: int) -> None:
+        """Raise if the squared distance of the closest pair says that two atoms are in one place."""
+        if squared < COINCIDENCE_DISTANCE**2:
+            self.pairs(begin, end)
 
 
 def find_centers(

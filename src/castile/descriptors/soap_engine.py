@@ -5,7 +5,6 @@ Structures enter as :class:`SortedPairs`; work goes by chunks of centres that st
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,8 @@ from castile.execution.scratch import Scratch
 from castile.numerics import density as density_kernels
 from castile.numerics import power_spectrum as power_kernels
 from castile.numerics.harmonics import harmonics_table
-from castile.numerics.soap_chunks import Room, SoapTables, find_gradients, find_spectra
-from castile.structures.neighbors import NeighborSearch, Pairs
+from castile.numerics.soap_chunks import Room, SoapTables
+from castile.structures.neighbors import Pairs
 
 CHUNK = 64
 _Y00 = np.sqrt(0.25 / np.pi)
@@ -72,22 +71,6 @@ class Chunk:
     norms: Array
 
 
-class FoundGradients(NamedTuple):
-    """Derivatives of an energy of some centres by the positions of their neighbours.
-
-    ``closest`` is the smallest distance of a pair (Angstrom), ``finite`` whether all dE/dp are. ``neighbor``
-    and ``gradient`` (n_pairs, 3) hold the atom of each pair and dE/dr_ij, ``on_centers`` (n_centers, 3) what
-    is left for the centres, ``strain`` (3, 3) the derivative by a homogeneous strain.
-    """
-
-    closest: float
-    finite: bool
-    neighbor: NDArray[np.int64]
-    gradient: Array
-    on_centers: NDArray[np.float64]
-    strain: NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class SoapEngine:
     """Density and power spectrum of centres, with their derivatives.
@@ -130,6 +113,11 @@ class SoapEngine:
             normalize=self.normalize,
         )
         object.__setattr__(self, "_tables", tables)
+
+    @property
+    def tables(self) -> SoapTables:
+        """What the compiled kernels take of this engine."""
+        return self._tables
 
     @property
     def n_elements(self) -> int:
@@ -212,39 +200,6 @@ class SoapEngine:
         if self.dtype != "float64":
             vectors = vectors.astype(self.dtype)
         return SortedPairs(first, center, neighbor, element, vectors, center_elements, atoms)
-
-    def find(
-        self,
-        search: NeighborSearch,
-        begin: int,
-        end: int,
-        elements: NDArray[np.int64],
-        center_elements: NDArray[np.int64],
-        center_atoms: NDArray[np.int64],
-    ) -> tuple[SortedPairs, int]:
-        """Return the pairs of centres begin:end of a search within this engine's cutoff, and the closest of
-        them (-1 if there is none); centres are numbered from ``begin``.
-
-        Parameters
-        ----------
-        elements : ndarray, shape (n_atoms,)
-            Element index of each atom, -1 for atoms that are not seen.
-        center_elements, center_atoms : ndarray, shape (n_centers,)
-            Of all centres of the search.
-        """
-        found = search.grouped(begin, end, elements, self.n_elements, np.arange(end - begin))
-        vectors = found.vectors if self.dtype == "float64" else found.vectors.astype(self.dtype)
-        chosen = slice(begin, end)
-        pairs = SortedPairs(
-            found.first,
-            found.center,
-            found.neighbor,
-            found.kind,
-            vectors,
-            center_elements[chosen],
-            center_atoms[chosen],
-        )
-        return pairs, found.closest[1]
 
     def pair_range(self, pairs: SortedPairs, begin: int, end: int) -> tuple[int, int]:
         """Return the first and last pair of the centres begin:end."""
@@ -333,51 +288,8 @@ class SoapEngine:
         density = self.density(pairs, begin, end, scratch)
         return Chunk(begin, end, density, *self.power_spectrum(density, end - begin, features))
 
-    def find_spectra(
-        self,
-        search: NeighborSearch,
-        begin: int,
-        end: int,
-        elements: NDArray[np.int64],
-        center_elements: NDArray[np.int64],
-        features: Array,
-        rows: NDArray[np.int64],
-        scratch: Scratch,
-    ) -> float:
-        """Write the power spectra of centres begin:end of a search to ``rows`` of ``features``; return the
-        distance of the closest pair, Angstrom.
-
-        Arguments else are those of :meth:`find`.
-        """
-        squared = find_spectra(
-            *search.tables, elements, begin, end, center_elements[begin:end], self._tables,
-            self._room(end - begin, scratch), features, rows,
-        )  # fmt: skip
-        return float(np.sqrt(squared))
-
-    def find_gradients(
-        self,
-        search: NeighborSearch,
-        begin: int,
-        end: int,
-        elements: NDArray[np.int64],
-        center_elements: NDArray[np.int64],
-        weights: Array,
-        rows: NDArray[np.int64],
-        scratch: Scratch,
-    ) -> "FoundGradients":
-        """Return the derivatives of the sum of weights[rows] times the power spectra of centres begin:end of
-        a search.
-
-        Arguments else are those of :meth:`find`.
-        """
-        squared, finite, *found = find_gradients(
-            *search.tables, elements, begin, end, center_elements[begin:end], self._tables,
-            self._room(end - begin, scratch), weights, rows,
-        )  # fmt: skip
-        return FoundGradients(float(np.sqrt(squared)), finite, *found)
-
-    def _room(self, count: int, scratch: Scratch) -> Room:
+    def room(self, count: int, scratch: Scratch) -> Room:
+        """Return memory of this thread for the densities of ``count`` centres and their adjoints."""
         raw, mixed = self._densities(count, scratch)
         d_raw, d_mixed = self._densities(count, scratch, "change of ")
         return Room(raw, mixed, d_mixed, d_raw)
