@@ -21,12 +21,9 @@ from castile.descriptors.soap import SOAP
 
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-TWIN_SIMILARITY = (
-    0.99  # noise of 0.03 A leaves 0.998, a strain of 1 % 0.995: nearer than this is no difference
-)
-_SOAP = SOAP(
-    5.0, 6, 4, 0.5, threads=1
-)  # the numbers that ``castile split`` takes for crystals of many elements
+TWIN_SIMILARITY = 0.99
+"""Noise of 0.03 A leaves 0.998, a strain of 1 % 0.995: nearer than this is no difference."""
+_SOAP = SOAP(5.0, 6, 4, 0.5, threads=1)  # as ``castile split`` takes it for crystals of many elements
 _ASIDE = 1e-4  # A along each axis; a point that is an atom's place would not see that atom
 _N_COMBINED = len(chemical_symbols) * _SOAP.n_max
 

@@ -12,6 +12,7 @@ from castile.cli.options import JsonFile
 if TYPE_CHECKING:
     from castile.barriers import BarrierModel, MigrationPath
     from castile.barriers.crossval import CrossValidation, Folds
+    from castile.barriers.features import PathFeatures
     from castile.barriers.scores import BarrierScores
     from castile.barriers.screening import ScreenedCrystal
     from castile.evaluation.tables import Table
@@ -209,13 +210,10 @@ def crossval(
     """Cross-validation on PATHS: random folds, leak-proof ones, and those of families of structures that the
     model has not seen; nothing of a fold is seen before.
     """
-    from itertools import count
-
-    from castile.barriers import BarrierModel, cross_validate
+    from castile.barriers import BarrierModel
     from castile.barriers.channel_mixing import checked_mixing
-    from castile.barriers.crossval import TooFewGroupsError
     from castile.barriers.scores import score_classes
-    from castile.cli.output import counted, print_table, remark, write_json
+    from castile.cli.output import print_table, remark, write_json
 
     _refuse(paths, json, report)
     labelled = _labelled(paths)
@@ -224,22 +222,7 @@ def crossval(
     levels: dict[Folds, float | None] = {"random": None}
     if leak_proof:
         levels |= {"leak-proof": similarity, "families": family_similarity}
-    plan = [(kind, seed + k) for kind in levels for k in range(seeds)]
-    results = []
-    with counted("folds", len(plan) * folds) as progress:
-        finished = count(1)
-        for kind, this_seed in plan:
-            try:
-                run = cross_validate(
-                    model, labelled, features, folds=kind, similarity=levels[kind], n_folds=folds,
-                    seed=this_seed, threshold=threshold, advance=lambda: progress(next(finished)),
-                )  # fmt: skip
-            except TooFewGroupsError as error:
-                if kind != "families":
-                    raise
-                remark(f"left out: {error}")
-                break
-            results.append(run)
+    results = _fold_runs(model, labelled, features, levels, range(seed, seed + seeds), folds, threshold)
     print_table(_score_table([(_fold_name(r), r.scores) for r in results], f"{folds} folds"))
     shown = next(r for r in results if r.kind == ("leak-proof" if leak_proof else "random"))
     classes = [path.structure_class or "(none)" for path in labelled]
@@ -254,6 +237,40 @@ def crossval(
         parts = [(_FOLD_NAMES[r.kind], list(r.barriers), r.prediction, r.scores) for r in kinds.values()]
         write_barrier_report(report, fitted, labelled, parts)
         remark(f"Report: {report}")
+
+
+def _fold_runs(
+    model: BarrierModel,
+    paths: list[MigrationPath],
+    features: PathFeatures,
+    levels: dict[Folds, float | None],
+    seeds: range,
+    n_folds: int,
+    threshold: float,
+) -> list[CrossValidation]:
+    """Cross-validations of all kinds of folds (with their similarity) and seeds; families where they do."""
+    from itertools import count
+
+    from castile.barriers import cross_validate
+    from castile.barriers.crossval import TooFewGroupsError
+    from castile.cli.output import counted, remark
+
+    results = []
+    with counted("folds", len(levels) * len(seeds) * n_folds) as progress:
+        finished = count(1)
+        for kind, seed in ((kind, seed) for kind in levels for seed in seeds):
+            try:
+                run = cross_validate(
+                    model, paths, features, folds=kind, similarity=levels[kind], n_folds=n_folds,
+                    seed=seed, threshold=threshold, advance=lambda: progress(next(finished)),
+                )  # fmt: skip
+            except TooFewGroupsError as error:
+                if kind != "families":
+                    raise
+                remark(f"left out: {error}")
+                break
+            results.append(run)
+    return results
 
 
 _FOLD_NAMES = {"random": "random", "leak-proof": "leak-proof", "families": "unseen families"}

@@ -35,6 +35,16 @@ def pair_rows(center, neighbor, vectors, values, slopes, energy_row, force_rows,
                 virial_rows[5, s] += stretch * x * y
 
 
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _locate(vector, start, step, n_intervals):
+    """Return the length of a vector, its interval in a table, and where it is there (0 to 1 inside)."""
+    x, y, z = vector[0], vector[1], vector[2]
+    distance = np.sqrt(x * x + y * y + z * z)
+    scaled = (distance - start) / step
+    interval = min(max(int(scaled), 0), n_intervals - 1)
+    return distance, interval, scaled - interval
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def tabulated_pair_response(
     center, neighbor, vectors, kinds, table, start, step, cutoff, energies, forces, virial
@@ -49,13 +59,9 @@ def tabulated_pair_response(
         kind = kinds[pair]
         if kind < 0:
             continue
-        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
-        distance = np.sqrt(x * x + y * y + z * z)
+        distance, interval, t = _locate(vectors[pair], start, step, n_intervals)
         if distance >= cutoff:
             continue
-        scaled = (distance - start) / step
-        interval = min(max(int(scaled), 0), n_intervals - 1)
-        t = scaled - interval
         value = table[kind, interval, n_powers - 1]
         slope = 0.0
         for power in range(n_powers - 2, -1, -1):
@@ -82,13 +88,9 @@ def tabulated_pair_forces(center, neighbor, vectors, kinds, tables, start, step,
         kind = kinds[pair]
         if kind < 0:
             continue
-        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
-        distance = np.sqrt(x * x + y * y + z * z)
+        distance, interval, t = _locate(vectors[pair], start, step, n_intervals)
         if distance >= cutoff:
             continue
-        scaled = (distance - start) / step
-        interval = min(max(int(scaled), 0), n_intervals - 1)
-        t = scaled - interval
         pulls[:] = 0.0
         for power in range(n_powers - 1, 0, -1):
             for model in range(n_models):
