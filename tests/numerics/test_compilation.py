@@ -1,9 +1,12 @@
 """Compiled kernels: the line while they compile, where they are kept, and how long the first energy takes."""
 
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from ase import Atoms
 
 import castile
 import castile.numerics
+from castile.numerics.compilation import call_kernel
+from castile.structures.neighbors import neighbor_pairs
 
 FIRST_ENERGY = """
 import sys, time
@@ -124,3 +129,34 @@ def test_import_is_quick_and_loads_nothing_heavy() -> None:
     seconds, loaded = run(script).stdout.strip().split(" ", 1)
     assert float(seconds) < 1.0
     assert loaded == "[]"
+
+
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(), reason="only there are signals"
+)
+def test_interruptions_at_any_moment_are_keyboard_interruptions() -> None:
+    """Many interrupted searches for neighbours; some are interrupted while Numba wraps their arrays."""
+    atoms = Atoms("Cu4", [[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [0, 0, 2.5]], cell=[5.0, 5.0, 5.0], pbc=True)
+    n_pairs = len(neighbor_pairs(atoms, 4.0).center)
+    generator, n_interrupted = random.Random(0), 0
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(400):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, generator.uniform(2e-5, 4e-4))
+                while True:
+                    assert len(neighbor_pairs(atoms, 4.0).center) == n_pairs
+            except KeyboardInterrupt:
+                n_interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert n_interrupted == 400
+
+
+def test_other_errors_of_kernels_stay_what_they_are() -> None:
+    def fails() -> None:
+        raise SystemError("something else")
+
+    with pytest.raises(SystemError, match="something else"):
+        call_kernel(fails)

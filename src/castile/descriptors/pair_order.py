@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from castile.numerics import pair_sorting
+from castile.numerics.compilation import call_kernel
 from castile.structures.neighbors import PARALLEL_CENTERS, Pairs, each_block
 
 Indices = NDArray[np.int64]
@@ -43,7 +44,7 @@ def by_center_and_element(
         groups = place[centers]
     given = pairs.first, groups, pairs.neighbor, elements, cutoff**2, pairs.vectors, n_elements
     if threads == 1 or len(centers) < PARALLEL_CENTERS:
-        return pair_sorting.sort_grouped(*given)
+        return call_kernel(pair_sorting.sort_grouped, *given)
     counts = np.empty(len(centers) * n_elements, dtype=np.int64)
     each_block(lambda a, b: pair_sorting.count_grouped(*given, a, b, counts), 0, len(centers), threads)
     first = pair_sorting.running_sum(counts)

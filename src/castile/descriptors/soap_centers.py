@@ -12,6 +12,7 @@ from castile.descriptors.soap_engine import SoapEngine, SortedPairs
 from castile.errors import InputError
 from castile.execution.scratch import Scratch
 from castile.numerics.cell_grid import CellGrid, CellList
+from castile.numerics.compilation import call_kernel
 from castile.numerics.soap_chunks import Room, SoapTables, find_gradients, find_spectra
 from castile.structures.coincidence import (
     COINCIDENCE_DISTANCE,
@@ -114,7 +115,7 @@ class SoapCenters:
             If two atoms are in one place, or a weight is not finite.
         """
         given = self._kernel_arguments(begin, end, scratch)
-        squared, is_finite, *found = find_gradients(*given, weights, rows)
+        squared, is_finite, *found = call_kernel(find_gradients, *given, weights, rows)
         self._check_closest(squared, begin, end)
         if not is_finite:
             raise InputError("cotangent contains NaN or infinite numbers")

@@ -4,12 +4,15 @@ import logging
 import signal
 import tempfile
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 from numba import njit
 from numba.core import event
+
+Result = TypeVar("Result")
 
 _logger = logging.getLogger("castile")
 _COMPILATION, _COMPILER_LOCK = "numba:compile", "numba:compiler_lock"
@@ -71,6 +74,23 @@ class _InterruptionDelay(event.Listener):
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         self._pending = True
+
+
+def call_kernel(kernel: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a compiled function that returns arrays, and let Ctrl-C be a KeyboardInterrupt there, too.
+
+    Numba runs a little Python to wrap arrays. An interruption that comes just then leaves a SystemError,
+    which a loop that carries on after errors would take for an error of the item at hand.
+    """
+    try:
+        return kernel(*arguments)
+    except SystemError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if isinstance(cause, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def delay_interruptions() -> None:

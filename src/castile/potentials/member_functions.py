@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.numerics.compilation import call_kernel
 from castile.numerics.kernel_powers import raise_dots
 from castile.numerics.panel_products import pack_panels, times_panels
 from castile.potentials.committee_terms import SoapSamples
@@ -71,7 +72,7 @@ class MemberFunction:
         assert self.forms is not None
         packed: dict[int, Array] = self.__dict__.setdefault("_panels", {})
         if element not in packed:
-            packed[element] = pack_panels(self.forms[element])
+            packed[element] = call_kernel(pack_panels, self.forms[element])
         return packed[element]
 
     def gradient(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.cutoffs import CosineCutoff
 from castile.execution.threads import map_chunks
+from castile.numerics.compilation import call_kernel
 from castile.numerics.pair_sorting import add_pair_gradients, sort_pairs
 from castile.numerics.triplets import triplet_response
 from castile.potentials.covariance import DOT_PRODUCT, ScalarKernel
@@ -84,8 +85,8 @@ class QuipTripletTerm:
         roles = self._role_of[numbers]
         seen = np.where(roles > 0, 0, -1)
         n_atoms = environment.n_atoms
-        first, order = sort_pairs(
-            pairs.center, pairs.neighbor, seen, self.cutoff**2, pairs.vectors, n_atoms, 1
+        first, order = call_kernel(
+            sort_pairs, pairs.center, pairs.neighbor, seen, self.cutoff**2, pairs.vectors, n_atoms, 1
         )
         vectors, neighbor = pairs.vectors[order], pairs.neighbor[order]
         distances = np.sqrt(np.einsum("pa,pa->p", vectors, vectors))

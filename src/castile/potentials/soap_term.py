@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.soap_engine import Chunk, SoapEngine, SortedPairs, chunk_spans
 from castile.kernels import DotProductKernel
+from castile.numerics.compilation import call_kernel
 from castile.numerics.kernel_powers import raise_dots
 from castile.numerics.kernel_rows import add_kernel_rows, rows_of_pairs
 from castile.numerics.panel_products import pack_panels
@@ -229,7 +230,7 @@ class SoapTerm:
         """Return the sparse points of an element index as the products of training rows want them."""
         cached: dict[int, Array] = self.__dict__.setdefault("_packed", {})
         if element not in cached:
-            cached[element] = pack_panels(self.points(element))
+            cached[element] = call_kernel(pack_panels, self.points(element))
         return cached[element]
 
 

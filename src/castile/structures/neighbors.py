@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from castile.errors import InputError
 from castile.execution.threads import share_chunks
 from castile.numerics import cell_grid, cell_lists
+from castile.numerics.compilation import call_kernel
 from castile.structures.cells import search_cell
 
 MOST_IMAGES = 1000  # around the cell; more say that the lattice vectors are long and skewed
@@ -98,8 +99,8 @@ def neighbor_pairs(atoms: Atoms, cutoff: float, centers: Array | None = None, th
     if points is not None:
         _check_finite(points, "centre")
     elif threads == 1 or n_atoms < PARALLEL_CENTERS:
-        order, first, center, neighbor, vectors, closest = cell_lists.atom_pairs(
-            positions, cell, periodic, cutoff
+        order, first, center, neighbor, vectors, closest = call_kernel(
+            cell_lists.atom_pairs, positions, cell, periodic, cutoff
         )
         return Pairs(center, neighbor, vectors, n_atoms, n_atoms, order, first, closest, cutoff)
     return NeighborSearch(positions, cell, periodic, cutoff, points).pairs(0, n_centers, threads)
@@ -177,16 +178,16 @@ class NeighborSearch:
         points: Array | None = None,
         chosen: Indices | None = None,
     ) -> None:
-        self._grid = cell_grid.make_grid(positions, cell, periodic, cutoff)
-        self._atoms = atoms = cell_grid.sort_into_cells(positions, self._grid)
+        self._grid = call_kernel(cell_grid.make_grid, positions, cell, periodic, cutoff)
+        self._atoms = atoms = call_kernel(cell_grid.sort_into_cells, positions, self._grid)
         self.n_atoms, self.cutoff = len(positions), cutoff
         if points is not None:
             self.order = np.arange(len(points))
             own = np.full(len(points), -1)
-            where, home = cell_grid.place_points(points, self._grid)
+            where, home = call_kernel(cell_grid.place_points, points, self._grid)
             self._centers = cell_lists.Centers(where, home, own)
             return
-        where = cell_grid.coordinates(atoms)
+        where = call_kernel(cell_grid.coordinates, atoms)
         if chosen is None:
             self.order = atoms.order
             self._centers = cell_lists.Centers(where, atoms.home, np.arange(self.n_atoms))
@@ -213,7 +214,7 @@ class NeighborSearch:
         labels : ndarray of int64, shape (at least end - begin,)
             What the centres are called in the result.
         """
-        found = cell_lists.find_pairs(*self.tables, kinds, n_kinds, begin, end, labels)
+        found = call_kernel(cell_lists.find_pairs, *self.tables, kinds, n_kinds, begin, end, labels)
         return GroupedPairs(*found)
 
     def pairs(self, begin: int, end: int, threads: int) -> Pairs:
