@@ -16,27 +16,33 @@ from benchmarks.records import Check, Record, Table
 LIMITS = {"68": 0.9944578832097532, "95": 1.959963984540054}
 """Half-widths of the central intervals of a normal distribution, in deviations."""
 SEED = 11
+LEAK_PROOF, RANDOM = "leak-proof", "random"
 
 
 @dataclass(frozen=True)
 class Inside:
-    """Labels of one kind in one structure: how many there are and how many are inside each interval."""
+    """Labels of one kind in one structure: how many there are and how many are inside each interval.
+
+    Structures of one ``component`` are similar.
+    """
 
     config_type: str
     n: int
     inside: dict[str, int]
+    component: int
 
 
 def coverage_of(found: Iterable[Inside], level: str) -> Fraction:
-    """Return the coverage over structures, whose labels are alike: the interval is Wilson's at the effective
-    number of labels, p (1 - p) over the variance of the fraction between structures.
+    """Return the coverage over structures. Labels of similar ones are alike: the interval is Wilson's at the
+    effective number of labels, p (1 - p) over the variance of the fraction between components.
     """
     parts = [part for part in found if part.n]
-    n = np.array([part.n for part in parts], dtype=float)
-    k = np.array([part.inside[level] for part in parts], dtype=float)
+    _, component = np.unique([part.component for part in parts], return_inverse=True)
+    n = np.bincount(component, [part.n for part in parts])
+    k = np.bincount(component, [part.inside[level] for part in parts])
     fraction = float(k.sum() / n.sum())
     effective = n.sum()
-    if n.max() > 1 and len(parts) > 1:
+    if n.max() > 1 and len(n) > 1:
         variance = len(n) / (len(n) - 1) * float(np.sum((k - fraction * n) ** 2)) / n.sum() ** 2
         if variance > 0.0:
             effective = min(effective, max(fraction * (1.0 - fraction) / variance, 1.0))
@@ -44,55 +50,96 @@ def coverage_of(found: Iterable[Inside], level: str) -> Fraction:
 
 
 def calibration_folds(name: str, n_folds: int, quick: bool, threads: int) -> Record:
-    """Fit to all folds but one, in turn; compare the errors on it with their deviations."""
+    """Fit to all folds but one, in turn; compare the errors on it with their deviations.
+
+    Once with folds of which no two have similar structures, once with random ones.
+    """
+    from castile.splits import LeakproofKFold
+
     files = data_files(*(f"mlearn/{ELEMENTS[name]}_{part}.xyz.gz" for part in ("training", "test")))
-    structures: list[dict[str, Any]] = []
-    seconds = []
+    structures = _structures(files, quick)
+    kinds = [structure.config_type for structure in structures]
+    leak_proof = LeakproofKFold(n_folds, stratify=True, random_state=SEED)
+    sides = list(leak_proof.split([structure.atoms for structure in structures], kinds))
+    components = leak_proof.components_.tolist()
+    n_components = len(set(components))
+    fold_of = np.zeros(len(structures), dtype=int)
+    for fold, (_, inside) in enumerate(sides):
+        fold_of[inside] = fold
+    sortings = {LEAK_PROOF: fold_of.tolist(), RANDOM: stratified_folds(kinds, n_folds)}
+    numbers: dict[str, Any] = {
+        "n_structures": len(structures),
+        "n_folds": n_folds,
+        "n_components": n_components,
+        "similarity_threshold": float(leak_proof.threshold_),
+        "fit_seconds": 0.0,
+    }
+    tables, checks = [], []
+    for sorting, folds in sortings.items():
+        found = _measure(files, folds, n_folds, quick, threads, numbers)
+        table, own = _table(sorting, n_folds, found, components, numbers)
+        tables.append(table)
+        checks += own
+    notes = (
+        "default fits, each calibrated on its own training structures; training and test file together, in "
+        f"folds with like shares of each config_type (seed {SEED}); exact deviations",
+        f"leak-proof: no structure of a fold has one in another whose similarity is above "
+        f"{leak_proof.threshold_:.6f}, as castile split has it: {n_components} components of "
+        f"{len(structures)} structures",
+        "in brackets the 95 % interval of each coverage (Wilson) at the effective number of labels: those of "
+        "similar structures are alike",
+        "components of forces that symmetry makes zero do not count",
+    )
+    return Record(f"calibration-{name}-folds", quick, numbers, tuple(checks), tuple(tables), notes)
+
+
+def _measure(
+    files: list[str], fold_of: list[int], n_folds: int, quick: bool, threads: int, numbers: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Counts of every structure, in the order of the structures; adds the time of the fits to ``numbers``."""
+    found: list[dict[str, Any]] = [{}] * len(fold_of)
     for fold in range(n_folds):
-        arguments = {"files": files, "n_folds": n_folds, "fold": fold, "quick": quick}
-        found = run_isolated("benchmarks.calibration_folds:measure_fold", arguments, threads)
-        structures += found["structures"]
-        seconds.append(found["fit_seconds"])
-        print(f"fold {fold + 1} of {n_folds}: fit {found['fit_seconds']:.0f} s", flush=True)
-    numbers: dict[str, Any] = {"n_structures": len(structures), "n_folds": n_folds}
-    numbers["fit_seconds"] = float(np.sum(seconds))
-    kinds = {kind: [_inside(structure, kind) for structure in structures] for kind in ("energy", "force")}
+        arguments = {"files": files, "fold_of": fold_of, "fold": fold, "quick": quick}
+        measured = run_isolated("benchmarks.calibration_folds:measure_fold", arguments, threads)
+        inside = [index for index, own in enumerate(fold_of) if own == fold]
+        for index, structure in zip(inside, measured["structures"], strict=True):
+            found[index] = structure
+        numbers["fit_seconds"] += measured["fit_seconds"]
+        print(f"fold {fold + 1} of {n_folds}: fit {measured['fit_seconds']:.0f} s", flush=True)
+    return found
+
+
+def _table(
+    sorting: str, n_folds: int, found: list[dict[str, Any]], components: list[int], numbers: dict[str, Any]
+) -> tuple[Table, list[Check]]:
+    """Table of the coverages with one kind of folds, and what is held against the targets."""
     rows, checks = [], []
-    for kind, parts in kinds.items():
-        rows.append(_row(kind, "all", parts, numbers))
+    for kind in ("energy", "force"):
+        parts = [
+            _inside(structure, kind, component)
+            for structure, component in zip(found, components, strict=True)
+        ]
+        rows.append(_row(f"{sorting}/{kind}", "all", parts, numbers))
         rows += [
-            _row(kind, config, [part for part in parts if part.config_type == config], numbers)
+            _row(f"{sorting}/{kind}", config, [part for part in parts if part.config_type == config], numbers)
             for config in sorted({part.config_type for part in parts})
         ]
         for level, (low, high) in COVERAGE.items():
-            value = 100.0 * numbers[f"{kind}/all/coverage_{level}"]
-            label = f"{kind}, coverage of {level} % intervals"
+            value = 100.0 * numbers[f"{sorting}/{kind}/all/coverage_{level}"]
+            label = f"{sorting} folds: {kind}, coverage of {level} % intervals"
             checks += [
                 Check(label, value, 100.0 * low, "%", "at least"),
                 Check(label, value, 100 * high, "%"),
             ]
     columns = ("", "structures", "labels", "68 % interval", "95 % interval")
-    title = f"Standard deviations against errors, {n_folds} folds, each structure held out once"
-    notes = (
-        "default fits, each calibrated on its own training structures; training and test file together, in "
-        f"random folds (seed {SEED}) with equal shares of each config_type; exact deviations",
-        "in brackets the 95 % interval of each coverage (Wilson), for forces at the effective number of "
-        "labels: those in a structure are alike",
-        "components of forces that symmetry makes zero do not count",
-    )
-    return Record(
-        f"calibration-{name}-folds",
-        quick,
-        numbers,
-        tuple(checks),
-        (Table(title, columns, tuple(rows)),),
-        notes,
-    )
+    title = f"Standard deviations against errors, {n_folds} {sorting} folds, each structure held out once"
+    return Table(title, columns, tuple(rows)), checks
 
 
-def _inside(structure: dict[str, Any], kind: str) -> Inside:
+def _inside(structure: dict[str, Any], kind: str, component: int) -> Inside:
     found = structure[kind]
-    return Inside(structure["config_type"], found["n"], {level: found[level] for level in LIMITS})
+    inside = {level: found[level] for level in LIMITS}
+    return Inside(structure["config_type"], found["n"], inside, component)
 
 
 def _row(kind: str, config: str, parts: list[Inside], numbers: dict[str, Any]) -> tuple[str, ...]:
@@ -107,7 +154,7 @@ def _row(kind: str, config: str, parts: list[Inside], numbers: dict[str, Any]) -
             numbers[f"{kind}/{config}/coverage_{level}_low"] = found.low
             numbers[f"{kind}/{config}/coverage_{level}_high"] = found.high
     numbers[f"{kind}/{config}/n"] = n
-    return (f"{kind}, {config}", str(len(parts)), str(n), *cells)
+    return (f"{kind.partition('/')[2]}, {config}", str(len(parts)), str(n), *cells)
 
 
 def stratified_folds(kinds: list[str], n_folds: int, seed: int = SEED) -> list[int]:
@@ -122,18 +169,14 @@ def stratified_folds(kinds: list[str], n_folds: int, seed: int = SEED) -> list[i
     return fold_of.tolist()
 
 
-def measure_fold(files: list[str], n_folds: int, fold: int, quick: bool) -> dict[str, Any]:
+def measure_fold(files: list[str], fold_of: list[int], fold: int, quick: bool) -> dict[str, Any]:
     """Fit without a fold and compare on it; counts by structure."""
     import time
 
     import castile
     from benchmarks.calibration_sets import _labelled
-    from castile.structures import as_source
 
-    structures = [structure for file in files for structure in as_source(Path(file))]
-    if quick:
-        structures = structures[::8]
-    fold_of = stratified_folds([structure.config_type for structure in structures], n_folds)
+    structures = _structures(files, quick)
     train = [_labelled(s) for s, f in zip(structures, fold_of, strict=True) if f != fold]
     test = [s for s, f in zip(structures, fold_of, strict=True) if f == fold]
     started = time.perf_counter()
@@ -148,6 +191,12 @@ def measure_fold(files: list[str], n_folds: int, fold: int, quick: bool) -> dict
         entry = {"config_type": structure.config_type, "n_atoms": len(structure.atoms)}
         found.append(entry | {"energy": _counts(energy), "force": _counts(forces)})
     return {"structures": found, "fit_seconds": seconds}
+
+
+def _structures(files: list[str], quick: bool) -> list[Any]:
+    from castile.structures import as_source
+
+    return [s for file in files for s in as_source(Path(file))][:: 8 if quick else 1]
 
 
 def _counts(ratios: Any) -> dict[str, int]:

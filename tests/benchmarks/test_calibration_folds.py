@@ -18,10 +18,12 @@ def test_labels_that_are_alike_make_the_interval_wider() -> None:
     """Structures of 30 labels that are all inside or all outside count as one label each."""
     rng = np.random.default_rng(0)
     inside = rng.random(200) < 0.7
-    alike = [Inside("", 30, {"68": 30 * int(k)}) for k in inside]
+    alike = [Inside("", 30, {"68": 30 * int(k)}, number) for number, k in enumerate(inside)]
     found, one_each = coverage_of(alike, "68"), wilson(inside.mean(), 200)
     assert found.high - found.low == pytest.approx(one_each.high - one_each.low, rel=0.02)
-    apart = [Inside("", 30, {"68": int(k)}) for k in rng.binomial(30, 0.7, 200)]
+    twins = [Inside("", 10, {"68": 10 * int(k)}, j) for j, k in enumerate(inside) for _ in range(3)]
+    assert coverage_of(twins, "68") == found
+    apart = [Inside("", 30, {"68": int(k)}, j) for j, k in enumerate(rng.binomial(30, 0.7, 200))]
     independent = coverage_of(apart, "68")
     assert independent.high - independent.low < 0.3 * (found.high - found.low)
 

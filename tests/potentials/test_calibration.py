@@ -12,13 +12,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import castile
 from castile.evaluation.calibrate import calibrate
-from castile.potentials import hold_out_calibration, soap_functionals
+from castile.potentials import hold_out_plan, soap_functionals
 from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
 from castile.potentials.calibration_fit import fit_kind
 from castile.potentials.environment import Environment
 from castile.potentials.fit import FitOutcome
 from castile.potentials.held_out import MOST_ATOMS, HeldOut, HeldOutLabels
-from castile.potentials.hold_out_calibration import choose_blocks
+from castile.potentials.hold_out_plan import choose_blocks
 from castile.potentials.remembered_rows import RememberingBuilder, RowFile, structure_key
 from castile.potentials.soap_functionals import full_spectra
 from castile.potentials.soap_term import SoapTerm
@@ -312,7 +312,7 @@ def test_structures_with_many_like_them_are_left_out_as_often_as_others(
     monkeypatch: pytest.MonkeyPatch, n_distances: int
 ) -> None:
     """Of 160 structures half are in groups of four; both halves are as likely, also where few are parted."""
-    monkeypatch.setattr(hold_out_calibration, "MOST_DISTANCES", n_distances)
+    monkeypatch.setattr(hold_out_plan, "MOST_DISTANCES", n_distances)
     rng = np.random.default_rng(4)
     alone, groups = rng.normal(size=(80, 8)), np.repeat(rng.normal(size=(20, 8)), 4, axis=0)
     fingerprints = np.concatenate([alone, groups + 1e-5 * rng.normal(size=(80, 8))])

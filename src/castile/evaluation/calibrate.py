@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
@@ -78,26 +79,19 @@ def calibrate(
 
     """
     uncertainty = model.uncertainty
-    known = {bytes(row) for row in model.training_fingerprints}
     seen: list[str] = []
-
-    def unseen() -> Iterable[LabelledStructure]:
-        """Yield the structures that the model was not trained on."""
-        for structure in as_source(structures, keys):
-            if geometry_hash(structure.atoms) in known:
-                seen.append(structure.name)
-            else:
-                yield structure
-
     labels: list[HeldOutLabels] = []
+    means: list[NDArray[np.float64] | None] = []
     n_structures = 0
 
-    def one(structure: LabelledStructure) -> list[HeldOutLabels]:
-        """Errors and variances of a structure."""
-        return held_out_labels(uncertainty, structure)
+    def one(structure: LabelledStructure) -> tuple[list[HeldOutLabels], NDArray[np.float64] | None]:
+        """Errors and variances of a structure, and its mean SOAP vector."""
+        return held_out_labels(uncertainty, structure), uncertainty.mean_of(structure.atoms, structure.name)
 
-    for found in map_chunks(one, unseen(), model.threads):
-        labels += found
+    unseen = _unseen(model, as_source(structures, keys), seen)
+    for found, mean in map_chunks(one, unseen, model.threads):
+        labels += [replace(label, structure=n_structures) for label in found]
+        means.append(mean)
         n_structures += 1
         if progress is not None:
             progress(n_structures)
@@ -107,11 +101,28 @@ def calibrate(
             "label; give structures that the model has not seen"
         )
     source = f"calibrated on the errors of {n_structures} structures that were not in the training set"
-    calibration = calibration_from(labels, uncertainty.posterior, source, uncertainty.calibration)
+    given = [mean for mean in means if mean is not None]
+    calibration = calibration_from(
+        labels,
+        uncertainty.posterior,
+        source,
+        uncertainty.calibration,
+        np.array(given) if given else None,
+    )
     if calibration.source == source:
         calibration = replace(calibration, n_structures=n_structures)
     model.set_calibration(calibration)
     return CalibrationResult(calibration, uncertainty.calibration, n_structures, tuple(seen))
+
+
+def _unseen(model: GAP, structures: StructureSource, seen: list[str]) -> Iterator[LabelledStructure]:
+    """Yield the structures that the model was not trained on; ``seen`` takes the names of the others."""
+    known = {bytes(row) for row in model.training_fingerprints}
+    for structure in structures:
+        if geometry_hash(structure.atoms) in known:
+            seen.append(structure.name)
+        else:
+            yield structure
 
 
 def held_out_labels(uncertainty: UncertaintyModel, structure: LabelledStructure) -> list[HeldOutLabels]:

@@ -219,6 +219,9 @@ def deviation_source_table(calibration: Calibration) -> Table:
         kind = getattr(calibration, name)
         factors = f"posterior {format_number(kind.posterior)}, residual {format_number(kind.residual)}"
         rows.append((name, f"{factors}, floor {format_number(kind.floor * scale)} {unit}"))
+    if calibration.local is not None:
+        near = f"by the errors on the {len(calibration.local.means)} structures, as far as they are alike"
+        rows.append(("varies", near))
     rows.append(
         ("to renew", "castile calibrate MODEL DATA, with labelled structures that the fit has not seen")
     )

@@ -1,13 +1,17 @@
 """From raw variances to calibrated standard deviations."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.potentials.local_errors import LocalErrors
+
 Array = NDArray[np.float64]
+
+KINDS = ("energy", "forces", "stress")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,10 @@ class KindCalibration:
     residual: float = 1.0
     floor: float = 0.0
 
+    def scaled(self, factor: float) -> "KindCalibration":
+        """Return a, b and c multiplied by a factor; far from all data the deviation stays the prior's."""
+        return KindCalibration(self.posterior * factor, self.residual * factor, self.floor * factor)
+
     def weight(self, share: Array) -> Array:
         """Return b^2 + (1 - b^2) s, what the residual variance is multiplied by."""
         return np.asarray(self.residual**2 + (1.0 - self.residual**2) * share)
@@ -100,6 +108,8 @@ class Calibration:
         Those of them that came with updates.
     remarks : tuple of str
         What its data showed that a user should know, such as labels in a wrong order.
+    local : LocalErrors or None
+        By what factor errors are larger near the structures that it comes from.
     """
 
     energy: KindCalibration = KindCalibration()
@@ -109,22 +119,37 @@ class Calibration:
     n_structures: int = 0
     n_updated: int = 0
     remarks: tuple[str, ...] = ()
+    local: LocalErrors | None = field(default=None, repr=False, compare=False)
+
+    def at(self, mean: Array | None) -> "Calibration":
+        """Return the calibration for a structure with this projected mean SOAP vector, (48,).
+
+        None: without local factors.
+        """
+        if self.local is None or mean is None:
+            return replace(self, local=None)
+        factors = self.local.factors(mean)
+        kinds = {kind: getattr(self, kind).scaled(factors.get(kind, 1.0)) for kind in KINDS}
+        return replace(self, local=None, **kinds)
 
     def to_header(self) -> dict[str, Any]:
-        """Return the calibration as JSON values."""
-        return asdict(self)
+        """Return the calibration without its local factors as JSON values."""
+        values = asdict(replace(self, local=None))
+        del values["local"]
+        return values
 
     @classmethod
-    def from_header(cls, values: Mapping[str, Any] | None) -> "Calibration":
-        """Return the calibration of JSON values; None: none."""
+    def from_header(cls, values: Mapping[str, Any] | None, local: LocalErrors | None = None) -> "Calibration":
+        """Return the calibration of JSON values and local factors; None: none."""
         if values is None:
             return cls()
-        kinds = {kind: KindCalibration(**values[kind]) for kind in ("energy", "forces", "stress")}
+        kinds = {kind: KindCalibration(**values[kind]) for kind in KINDS}
         return cls(
             source=values["source"],
             n_structures=int(values.get("n_structures", 0)),
             n_updated=int(values.get("n_updated", 0)),
             remarks=tuple(values.get("remarks", ())),
+            local=local,
             **kinds,
         )
 

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from castile.potentials.calibration import KindCalibration
 from castile.potentials.held_out import HeldOutLabels
+from castile.potentials.local_errors import LocalErrors
 
 LEAST_LABELS = 8
 """Fewer labels of a kind than this do not change its calibration."""
@@ -21,6 +22,8 @@ SYMMETRIC = 1e-10
 """Labels with less than this fraction of the largest prior variance are zero by symmetry and say nothing."""
 TAIL = 5.0
 """Errors beyond so many deviations count as if they were at it: single wrong labels must not decide."""
+LOCAL_TAIL = 4.0
+"""The same for the mean error of a structure."""
 NORMAL_68, NORMAL_95 = 0.9944578832097532, 1.959963984540054
 
 Array = NDArray[np.float64]
@@ -76,6 +79,42 @@ def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration |
     a, b, c = np.maximum(np.exp(best), least)
     scale = _quantile_scale(np.abs(errors) / np.sqrt(variance(best)))
     return KindCalibration(float(a * scale), float(b * scale), float(c * scale))
+
+
+def fit_local(
+    kind: KindCalibration, labels: Sequence[HeldOutLabels], local: LocalErrors
+) -> tuple[KindCalibration, Array]:
+    """Return the calibration to use with local factors, and the ratios that these come from.
+
+    Ratios are means of |error| / deviation over the labels of each structure of ``local``, with errors beyond
+    four deviations winsorized. The calibration is scaled to the quantiles of |error| / deviation once more,
+    now with the local factor of each structure as if its own errors were not known.
+
+    Parameters
+    ----------
+    kind : KindCalibration
+        That of :func:`fit_kind`.
+    labels : sequence of HeldOutLabels
+        Of one kind; ``structure`` is the number of the structure in ``local``.
+    local : LocalErrors
+    """
+    largest = max(float(np.max(label.parts.prior / label.floor_scale**2)) for label in labels)
+    kept, sums, counts = [], np.zeros(len(local.means)), np.zeros(len(local.means))
+    for label in labels:
+        used = label.parts.prior / label.floor_scale**2 > SYMMETRIC * largest
+        if used.any():
+            ratios = np.abs(label.errors) / kind.deviations(label.parts, label.floor_scale)
+            sums[label.structure] += np.sum(np.minimum(ratios[used], LOCAL_TAIL))
+            counts[label.structure] += np.count_nonzero(used)
+            kept.append((label, used))
+    means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    factors = local.left_out(means)
+    found = [
+        np.abs(label.errors[used])
+        / kind.scaled(factors[label.structure]).deviations(label.parts, label.floor_scale)[used]
+        for label, used in kept
+    ]
+    return kind.scaled(_quantile_scale(np.concatenate(found))), means
 
 
 def _minimum(cost: object, start: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.potentials.calibration import Calibration, VarianceParts
+from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
 from castile.potentials.committee_response import CommitteeResponse, PairCommittee, add_soap_committee
 from castile.potentials.committee_terms import SoapSamples, draw_samples
 from castile.potentials.energy_samples import EnergySamples, energy_samples
@@ -109,9 +109,10 @@ class Committee:
             else:
                 assert isinstance(entry.term, SoapTerm)
                 assert samples is not None
-                add_soap_committee(
+                sums = add_soap_committee(
                     entry.term, environment, weights, samples, functions[:n_members], response, threads
                 )
+                response.spectrum = sums if response.spectrum is None else response.spectrum
         return response
 
 
@@ -134,17 +135,17 @@ class SampledForces:
     stress_spread: Array | None
 
 
-def sampled_energies(committee: Committee, response: CommitteeResponse, prior: Array) -> SampledEnergy:
+def sampled_energies(kind: KindCalibration, response: CommitteeResponse, prior: Array) -> SampledEnergy:
     """Return deviations of the energies from the spread of the samples around the mean of the posterior.
 
     Parameters
     ----------
-    committee : Committee
+    kind : KindCalibration
+        Of energies, for the structure.
     response : CommitteeResponse
     prior : ndarray, shape (n_atoms,)
         Prior variances of the per-atom energies, eV^2.
     """
-    kind = committee.calibration.energy
     residual = _mean_square(response.residual) + response.lost
     parts = VarianceParts(_mean_square(response.posterior), residual, prior)
     total = VarianceParts(
@@ -158,37 +159,44 @@ def sampled_energies(committee: Committee, response: CommitteeResponse, prior: A
 
 
 def sampled_deviations(
-    committee: Committee, response: CommitteeResponse, parts: VarianceParts, volume: float | None
+    committee: Committee,
+    calibration: Calibration,
+    response: CommitteeResponse,
+    parts: VarianceParts,
+    volume: float | None,
 ) -> SampledForces:
     """Return deviations of forces and stress from the spread of the members around the mean.
 
-    The members contain the posterior and the residual part with the weights of the calibration of forces.
-    Where an environment is unknown (grade near 1) the residual part counts in full; the factor is that of the
-    energy of the atom, whose variances are ``parts``.
+    The members contain the posterior and the residual part with the weights of the committee's calibration of
+    forces; ``calibration`` is that for the structure. Where an environment is unknown (grade near 1) the
+    residual part counts in full; the factor is that of the energy of the atom, whose variances are ``parts``.
     """
-    calibration = committee.calibration
-    kind = calibration.forces
-    near = kind.posterior**2 * parts.posterior + kind.residual**2 * parts.residual
-    far = kind.posterior**2 * parts.posterior + kind.weight(parts.share) * parts.residual
-    growth = np.sqrt(far / np.maximum(near, 1e-300))
+    own, kind = committee.calibration.forces, calibration.forces
+    near = own.posterior**2 * parts.posterior + own.residual**2 * parts.residual
+    growth = _growth(kind, parts, near)
     spread = np.sqrt(np.mean([member.forces**2 for member in response.members], axis=0))
     stress = stress_spread = None
     if volume is not None:
         virials = np.array([member.virial[VOIGT] for member in response.members])
         stress_spread = np.sqrt(np.mean(virials**2, axis=0)) / volume
-        factor = _stress_factor(calibration, parts) * growth.max()
+        factor = _stress_factor(own, calibration.stress, parts) * _growth(own, parts, near).max()
         stress = np.sqrt((stress_spread * factor) ** 2 + calibration.stress.floor**2)
     forces = np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2)
     return SampledForces(forces, stress, spread, stress_spread)
 
 
-def _stress_factor(calibration: Calibration, parts: VarianceParts) -> float:
+def _growth(kind: KindCalibration, parts: VarianceParts, near: Array) -> Array:
+    """What the spread of members on each atom is multiplied by, which contains the variances ``near``."""
+    wanted = kind.posterior**2 * parts.posterior + kind.weight(parts.share) * parts.residual
+    return np.asarray(np.sqrt(wanted / np.maximum(near, 1e-300)))
+
+
+def _stress_factor(forces: KindCalibration, stress: KindCalibration, parts: VarianceParts) -> float:
     """What the spread of members, calibrated for forces, is multiplied by for stress.
 
     The calibrations of posterior and residual part differ between the two; the share of each is that in the
     energies of the atoms.
     """
-    forces, stress = calibration.forces, calibration.stress
     posterior, residual = float(parts.posterior.sum()), float(parts.residual.sum())
     of_forces = forces.posterior**2 * posterior + forces.residual**2 * residual
     of_stress = stress.posterior**2 * posterior + stress.residual**2 * residual

@@ -44,6 +44,8 @@ class CommitteeResponse:
         Sampled differences of the total energy: posterior of the weights, eV.
     members : tuple of Response
         Differences of the members with forces.
+    spectrum : ndarray, shape (n_elements, n_features), or None
+        Sum of the SOAP vectors of the first SOAP term over the atoms of each element.
     """
 
     mean: Response
@@ -52,6 +54,7 @@ class CommitteeResponse:
     lost: Array
     total: Array
     members: tuple[Response, ...]
+    spectrum: Array | None = None
 
     @classmethod
     def zeros(
@@ -82,6 +85,7 @@ class _PieceResult:
     energies: Array
     sampled: SampledEnergies
     gradients: Array
+    spectrum: Array
 
 
 def add_soap_committee(
@@ -92,10 +96,11 @@ def add_soap_committee(
     members: Sequence[MemberFunction],
     response: CommitteeResponse,
     threads: int,
-) -> None:
+) -> Array:
     """Add the mean of a SOAP term, sampled energies, and the members' energies and forces.
 
-    Densities and power spectra are computed once for all.
+    Densities and power spectra are computed once for all. Returns the sum of the SOAP vectors over the atoms
+    of each element, (n_elements, n_features).
     """
     present, features = present_elements(term, environment)
     view = term.restricted(environment.numbers)
@@ -119,15 +124,18 @@ def add_soap_committee(
         first, last = view.engine.pair_range(ordered, piece.begin, piece.end)
         gradients = np.empty((1 + len(functions), last - first, 3))
         view.engine.vjps(ordered, chunk, chain([slopes], own), gradients, scratch)
-        return _PieceResult(piece, energies, sampled, gradients)
+        return _PieceResult(piece, energies, sampled, gradients, chunk.features.sum(axis=0))
 
     moments: dict[int, Array] = {}
+    spectrum = np.zeros((len(term.elements), term.engine.n_features))
     for result in map_chunks(work, pieces, threads if len(pieces) > 1 else 1):
         _add_piece(view, ordered, result, response)
         element, moment = result.piece.element, result.sampled.moment
         moments[element] = moments[element] + moment if element in moments else moment
+        spectrum[present[element], features] += result.spectrum
     for element, moment in moments.items():
         response.total += sampler.totals(element, moment)
+    return spectrum
 
 
 def present_elements(term: SoapTerm, environment: Environment) -> tuple[tuple[int, ...], NDArray[np.int64]]:

@@ -16,13 +16,8 @@ from castile.potentials.channel_learning import learned_mixing
 from castile.potentials.composition import fit_composition
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit_report import FitReport
-from castile.potentials.hold_out_calibration import (
-    MOST_STRUCTURES,
-    HoldOutPlan,
-    hold_out_calibration,
-    plan_hold_out,
-    updated_calibration,
-)
+from castile.potentials.hold_out_calibration import hold_out_calibration, updated_calibration
+from castile.potentials.hold_out_plan import MOST_STRUCTURES, HoldOutPlan, plan_hold_out
 from castile.potentials.learning import learn
 from castile.potentials.model import PotentialModel
 from castile.potentials.plan import FitPlan, plan_fit
@@ -155,9 +150,7 @@ def _calibrated(
                 outcome.calibration, builder, outcome.posterior, structures, threads, advance
             )
         else:
-            calibration = hold_out_calibration(
-                builder, outcome.posterior, structures, threads, advance, plan=plan
-            )
+            calibration = hold_out_calibration(builder, outcome.posterior, structures, threads, advance, plan)
     report = replace(outcome.report, timings=tuple(stages.timings), peak_memory=peak_memory())
     return replace(outcome, calibration=calibration, report=report)
 

@@ -47,6 +47,8 @@ class HeldOutLabels:
         Of the structure.
     given : ndarray, shape (6,), or None
         The stress labels.
+    structure : int
+        Number of the structure among those that are held out.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class HeldOutLabels:
     floor_scale: float = 1.0
     config_type: str = ""
     given: Array | None = None
+    structure: int = 0
 
     def chosen(self, which: slice) -> "HeldOutLabels":
         """Return some of the labels."""
@@ -78,6 +81,13 @@ class _KnownLabels:
     floor_scale: float
     config_type: str
     given: Array | None
+    structure: int = 0
+
+    def held_out(self, errors: Array, parts: VarianceParts) -> HeldOutLabels:
+        """Return the labels that are compared with their held-out errors."""
+        return HeldOutLabels(
+            self.kind, errors, parts, self.floor_scale, self.config_type, self.given, self.structure
+        )
 
 
 @dataclass(frozen=True)
@@ -117,12 +127,11 @@ class HeldOut:
         entries = term_columns(self.builder.terms, self.posterior)
         environments = [Environment.of(structure.atoms, self.builder.cutoff) for structure in block]
         reduced = ReducedPosterior(self.posterior, own_columns(self.builder.terms, environments))
+        seeds = [None] * len(block) if numbers is None else numbers
         known = [
-            label
-            for k, (structure, environment) in enumerate(zip(block, environments, strict=True))
-            for label in self._labels(
-                structure, environment, entries, None if numbers is None else numbers[k]
-            )
+            replace(label, structure=k)
+            for k, parts in enumerate(zip(block, environments, seeds, strict=True))
+            for label in self._labels(*parts, entries)
         ]
         if not known:
             return []
@@ -143,22 +152,17 @@ class HeldOut:
             start += len(part)
             if label.kind == FORCES:
                 part = part[label.compared]
-            if len(part) == 0:
-                continue
-            parts = VarianceParts(variances[part], residual[part], priors[part])
-            found.append(
-                HeldOutLabels(
-                    label.kind, errors[part], parts, label.floor_scale, label.config_type, label.given
-                )
-            )
+            if len(part):
+                parts = VarianceParts(variances[part], residual[part], priors[part])
+                found.append(label.held_out(errors[part], parts))
         return found
 
     def _labels(
         self,
         structure: LabelledStructure,
         environment: Environment,
-        entries: tuple[TermColumns, ...],
         number: int | None,
+        entries: tuple[TermColumns, ...],
     ) -> list[_KnownLabels]:
         """Labels of a structure with rows and prior variances."""
         n_atoms = environment.n_atoms

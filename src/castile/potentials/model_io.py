@@ -11,11 +11,12 @@ from ase import Atoms
 
 from castile.errors import ModelFileError
 from castile.formats.model_file import read_model_file, write_model_file
-from castile.potentials.calibration import Calibration
+from castile.potentials.calibration import KINDS, Calibration
 from castile.potentials.defaults import Explanation
 from castile.potentials.fit import FitOutcome
 from castile.potentials.fit_report import FitReport, LearnedAmplitude, LearnedNoise
 from castile.potentials.imported import ImportedModel, Origin
+from castile.potentials.local_errors import LocalErrors
 from castile.potentials.model_parts import model_from_header, model_header
 from castile.potentials.settings import parse_settings
 from castile.regression import PackedFactor, Posterior, pack_triangle, unpack_triangle
@@ -46,6 +47,10 @@ def write_potential(path: str | Path, outcome: FitOutcome | ImportedModel) -> No
         header["factors"] = [_write_factor(factor, arrays) for factor in outcome.factors]
         header["posterior"] = _write_posterior(outcome.posterior, arrays)
         header["calibration"] = outcome.calibration.to_header()
+        if outcome.calibration.local is not None:
+            arrays["calibration.means"] = outcome.calibration.local.means
+            for kind, ratios in outcome.calibration.local.ratios.items():
+                arrays[f"calibration.ratios.{kind}"] = ratios
         arrays["fingerprints"] = outcome.fingerprints
     write_model_file(path, header, arrays)
 
@@ -87,9 +92,17 @@ def _assemble(header: Any, arrays: Arrays) -> FitOutcome | ImportedModel:
         tuple(_read_factor(entry, arrays) for entry in header["factors"]),
         _read_posterior(header["posterior"], arrays),
         reference,
-        Calibration.from_header(header.get("calibration")),
+        Calibration.from_header(header.get("calibration"), _read_local_errors(arrays)),
         arrays.get("fingerprints", np.empty((0, 16), dtype=np.uint8)),
     )
+
+
+def _read_local_errors(arrays: Arrays) -> LocalErrors | None:
+    if "calibration.means" not in arrays:
+        return None
+    named = {kind: arrays.get(f"calibration.ratios.{kind}") for kind in KINDS}
+    ratios = {kind: found for kind, found in named.items() if found is not None}
+    return LocalErrors(arrays["calibration.means"], ratios)
 
 
 def _write_factor(factor: PackedFactor, arrays: Arrays) -> dict[str, Any]:

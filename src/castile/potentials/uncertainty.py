@@ -11,6 +11,7 @@ from castile.errors import InputError
 from castile.execution.threads import limit_blas, thread_count
 from castile.potentials.calibration import RAW, Calibration, VarianceParts
 from castile.potentials.committee import Committee, sampled_deviations, sampled_energies
+from castile.potentials.committee_response import CommitteeResponse
 from castile.potentials.environment import Environment, Response
 from castile.potentials.exact_variance import (
     StructureVariances,
@@ -19,6 +20,7 @@ from castile.potentials.exact_variance import (
     exact_variances,
     term_columns,
 )
+from castile.potentials.mean_soap import MeanSoap
 from castile.potentials.model import _VOIGT, PotentialModel, _check_distances, _environment
 from castile.potentials.pair_functionals import dense_term, pair_atom_rows, pair_prior_features
 from castile.potentials.prediction import EnergyDeviations, Prediction, UncertainPrediction
@@ -57,10 +59,12 @@ class UncertaintyModel:
     posterior: Posterior
     calibration: Calibration = RAW
     terms: tuple[TermColumns, ...] = field(init=False, repr=False)
+    mean_soap: MeanSoap | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         terms = term_columns(trainable_terms(self.model.terms), self.posterior)
         object.__setattr__(self, "terms", terms)
+        object.__setattr__(self, "mean_soap", MeanSoap.of(entry.term for entry in terms))
 
     @property
     def meaning(self) -> str:
@@ -109,6 +113,16 @@ class UncertaintyModel:
         with limit_blas(1):
             return exact_variances(self.terms, self.posterior, environment)
 
+    def mean_of(self, atoms: Atoms, name: str = "structure") -> Array | None:
+        """Return the projected mean SOAP vector of a structure, (48,); None without a SOAP term."""
+        return self._mean_of(self._environment(atoms, name))
+
+    def _mean_of(self, environment: Environment) -> Array | None:
+        if self.mean_soap is None:
+            return None
+        with limit_blas(1):
+            return self.mean_soap.of_environment(environment)
+
     def energy_covariance(self, structures: Sequence[Atoms], calibrated: bool = True) -> Array:
         """Return the covariance between the total energies of structures, (n, n), eV^2; exact.
 
@@ -119,13 +133,15 @@ class UncertaintyModel:
             posterior, residual, prior = energy_covariance(self.terms, self.posterior, environments)
         if not calibrated:
             return posterior + residual
-        kind = self.calibration.energy
+        kinds = [self.calibration.at(self._mean_of(environment)).energy for environment in environments]
         open_ = np.maximum(np.diag(residual), 0.0)
-        share = VarianceParts(np.diag(posterior), open_, np.diag(prior)).share
-        factor = np.sqrt(kind.weight(share))
-        covariance = kind.posterior**2 * posterior + factor[:, None] * residual * factor
-        sizes = np.array([len(atoms) for atoms in structures])
-        return covariance + np.diag(kind.floor**2 * sizes)
+        shares = VarianceParts(np.diag(posterior), open_, np.diag(prior)).share
+        of_posterior = np.array([kind.posterior for kind in kinds])
+        of_residual = np.array([np.sqrt(kind.weight(s)) for kind, s in zip(kinds, shares, strict=True)])
+        covariance = np.outer(of_posterior, of_posterior) * posterior
+        covariance += np.outer(of_residual, of_residual) * residual
+        floors = [kind.floor**2 * len(atoms) for kind, atoms in zip(kinds, structures, strict=True)]
+        return covariance + np.diag(floors)
 
     def _environment(self, atoms: Atoms, name: str) -> Environment:
         self.model.check_elements(atoms, name)
@@ -136,7 +152,7 @@ class UncertaintyModel:
     def _exact(self, atoms: Atoms, threads: int | None, name: str) -> UncertainPrediction:
         prediction = self.model.predict(atoms, threads, name)
         variances = self.variances(atoms, name)
-        kinds = self.calibration
+        kinds = self.calibration.at(self.mean_of(atoms, name))
         forces = kinds.forces.deviations(variances.forces).reshape(-1, 3)
         stress = None if variances.stress is None else kinds.stress.deviations(variances.stress)
         energy = kinds.energy.deviations(variances.energy, np.sqrt(len(atoms)))
@@ -170,7 +186,8 @@ class UncertaintyModel:
         committee = self.committee()
         response = committee.respond(environment, thread_count(threads), with_forces=False)
         prediction = self._complete(environment, response.mean, name)
-        found = sampled_energies(committee, response, self._atom_priors(environment))
+        calibration = self._calibration_at(response)
+        found = sampled_energies(calibration.energy, response, self._atom_priors(environment))
         return EnergyDeviations(
             prediction, found.energy, found.energies, np.sqrt(found.parts.share), self.meaning
         )
@@ -182,8 +199,9 @@ class UncertaintyModel:
         committee = self.committee(n_samples)
         response = committee.respond(environment, thread_count(threads))
         prediction = self._complete(environment, response.mean, name)
-        energy = sampled_energies(committee, response, self._atom_priors(environment))
-        forces = sampled_deviations(committee, response, energy.parts, environment.volume)
+        calibration = self._calibration_at(response)
+        energy = sampled_energies(calibration.energy, response, self._atom_priors(environment))
+        forces = sampled_deviations(committee, calibration, response, energy.parts, environment.volume)
         return UncertainPrediction(
             prediction,
             energy.energy,
@@ -196,6 +214,12 @@ class UncertaintyModel:
             _fixed(forces.spread),
             None if forces.stress_spread is None else forces.stress_spread < FIXED_STRESS_BELOW,
         )
+
+    def _calibration_at(self, response: CommitteeResponse) -> Calibration:
+        """Calibration for the structure of a response."""
+        if self.mean_soap is None or response.spectrum is None:
+            return self.calibration.at(None)
+        return self.calibration.at(self.mean_soap.of_sums(response.spectrum, len(response.lost)))
 
     def _complete(self, environment: Environment, response: Response, name: str) -> Prediction:
         """Add composition and core to the response of the terms."""
