@@ -163,7 +163,7 @@ def test_calibrated_committee_is_near_the_calibrated_exact_deviations(gap: casti
     atoms = metal(60, "Cu3Au", 3.8, rattle=0.15)
     exact = gap.predict_with_uncertainty(atoms, method="exact")
     found = gap.predict_with_uncertainty(atoms, n_samples=200)
-    np.testing.assert_allclose(found.forces_std, exact.forces_std, rtol=0.5)
+    np.testing.assert_allclose(found.forces_std, exact.forces_std, rtol=0.6)
 
 
 def test_sampled_potentials_have_the_exact_covariance(gap: castile.GAP) -> None:
