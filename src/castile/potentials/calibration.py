@@ -32,9 +32,13 @@ class VarianceParts:
     residual: Array
     prior: Array
 
-    def chosen(self, which: NDArray[np.bool_]) -> "VarianceParts":
+    def chosen(self, which: slice | NDArray[np.bool_]) -> "VarianceParts":
         """Return the parts of some of the quantities."""
         return VarianceParts(self.posterior[which], self.residual[which], self.prior[which])
+
+    def divided(self, divisor: Array | float) -> "VarianceParts":
+        """Return all variances divided by a number."""
+        return VarianceParts(self.posterior / divisor, self.residual / divisor, self.prior / divisor)
 
     @property
     def raw_deviations(self) -> Array:
@@ -74,22 +78,26 @@ class KindCalibration:
     residual: float = 1.0
     floor: float = 0.0
 
-    def scaled(self, factor: float) -> "KindCalibration":
-        """Return a, b and c multiplied by a factor; far from all data the deviation stays the prior's."""
-        return KindCalibration(self.posterior * factor, self.residual * factor, self.floor * factor)
+    def weight(self, share: Array, factor: Array | float = 1.0) -> Array:
+        """Return b^2 + (1 - b^2) s, what the residual variance is multiplied by, with b times a factor."""
+        squared = (self.residual * factor) ** 2
+        return np.asarray(squared + (1.0 - squared) * share)
 
-    def weight(self, share: Array) -> Array:
-        """Return b^2 + (1 - b^2) s, what the residual variance is multiplied by."""
-        return np.asarray(self.residual**2 + (1.0 - self.residual**2) * share)
-
-    def deviations(self, parts: VarianceParts, floor_scale: float = 1.0, share: Array | None = None) -> Array:
+    def deviations(
+        self,
+        parts: VarianceParts,
+        floor_scale: Array | float = 1.0,
+        share: Array | None = None,
+        factor: Array | float = 1.0,
+    ) -> Array:
         """Return the calibrated standard deviations, (n,).
 
-        ``floor_scale`` multiplies the floor; ``share`` (n,) stands for s where the prior is not at hand.
+        ``floor_scale`` multiplies the floor; ``share`` (n,) stands for s where the prior is not at hand;
+        ``factor`` multiplies a, b and c: far from all data the deviation stays the prior's.
         """
-        weight = self.weight(parts.share if share is None else share)
-        variance = self.posterior**2 * parts.posterior + weight * parts.residual
-        return np.sqrt(variance + (self.floor * floor_scale) ** 2)
+        weight = self.weight(parts.share if share is None else share, factor)
+        variance = (self.posterior * factor) ** 2 * parts.posterior + weight * parts.residual
+        return np.asarray(np.sqrt(variance + (self.floor * floor_scale * factor) ** 2))
 
 
 @dataclass(frozen=True)
@@ -121,16 +129,20 @@ class Calibration:
     remarks: tuple[str, ...] = ()
     local: LocalErrors | None = field(default=None, repr=False, compare=False)
 
-    def at(self, mean: Array | None) -> "Calibration":
-        """Return the calibration for a structure with this projected mean SOAP vector, (48,).
+    def factors(self, kind: str, mean: Array | None, levels: Array) -> Array:
+        """Return the local factors of labels of one kind in a structure, (n,); 1 where there are none.
 
-        None: without local factors.
+        ``mean`` (48,) is the projected mean SOAP vector of the structure, ``levels`` (n,) are :func:`levels`.
         """
         if self.local is None or mean is None:
-            return replace(self, local=None)
-        factors = self.local.factors(mean)
-        kinds = {kind: getattr(self, kind).scaled(factors.get(kind, 1.0)) for kind in KINDS}
-        return replace(self, local=None, **kinds)
+            return np.ones(len(levels))
+        return self.local.factors(kind, mean, levels)
+
+    def deviations(self, kind: str, parts: VarianceParts, mean: Array | None) -> Array:
+        """Return the deviations of forces or stress with their local factors, (n,)."""
+        own: KindCalibration = getattr(self, kind)
+        factors = self.factors(kind, mean, levels(kind, own.deviations(parts)))
+        return own.deviations(parts, factor=factors)
 
     def to_header(self) -> dict[str, Any]:
         """Return the calibration without its local factors as JSON values."""
@@ -152,6 +164,29 @@ class Calibration:
             local=local,
             **kinds,
         )
+
+
+def levels(kind: str, deviations: Array) -> Array:
+    """Return what local factors see of deviations without them, (n,): no rotation changes it.
+
+    The root mean square of the three of the force on an atom, and of the nine of a stress, of which six (or
+    three) are given; energies as they are.
+    """
+    if kind == "forces":
+        return np.repeat(np.sqrt(np.mean(deviations.reshape(-1, 3) ** 2, axis=1)), 3)
+    if kind == "stress":
+        counts = np.repeat([1.0, 2.0], 3)[: len(deviations)]
+        return np.full(len(deviations), np.sqrt(np.average(deviations**2, weights=counts)))
+    return deviations
+
+
+def energy_level(
+    energy: KindCalibration, parts: VarianceParts, n_atoms: Array | float, share: Array | None = None
+) -> Array:
+    """Return what local factors see of the deviations of total energies, (n,): those per atom, which are the
+    same for a supercell, and the floor of one atom.
+    """
+    return energy.deviations(parts.divided(np.square(n_atoms)), 1.0, share)
 
 
 RAW = Calibration()

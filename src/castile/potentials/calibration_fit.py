@@ -1,20 +1,21 @@
 """Scale factors that make deviations agree with held-out errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from castile.potentials.calibration import KindCalibration
-from castile.potentials.held_out import HeldOutLabels
-from castile.potentials.local_errors import LocalErrors
+from castile.potentials.calibration import KindCalibration, VarianceParts, energy_level, levels
+from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOutLabels
+from castile.potentials.local_errors import LocalErrors, factor_of
 
 LEAST_LABELS = 8
 """Fewer labels of a kind than this do not change its calibration."""
 LEAST_FACTOR = 1e-3
 """Smallest a and b before the scale. What the sparse points leave open of structures like those of the fit is
-often no more than the jitter of the kernel: b has to be free to say so. Far from the data s restores it.
+often no more than the jitter of the kernel: b has to be free to say so. Far from the data s restores it. It
+is the smallest scale, too: errors that are all zero must not make deviations zero.
 """
 LEAST_FLOOR = 0.01
 """Smallest floor over the noise of the labels."""
@@ -24,6 +25,12 @@ TAIL = 5.0
 """Errors beyond so many deviations count as if they were at it: single wrong labels must not decide."""
 LOCAL_TAIL = 4.0
 """The same for the mean error of a structure."""
+LARGEST_LOG = float(np.log(4.0))
+"""Of what the ratios of structures are multiplied by."""
+FIXED = {ENERGY: 0.0, FORCES: 1e-5, STRESS: 1e-7}
+"""Prior deviations (eV per root atom, eV/A, eV/A^3) below this are rounding: such labels say nothing."""
+NORMAL_MEAN = 0.7978845608028654
+"""Mean |error| / deviation of normal errors."""
 NORMAL_68, NORMAL_95 = 0.9944578832097532, 1.959963984540054
 
 Array = NDArray[np.float64]
@@ -53,7 +60,7 @@ def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration |
     parts = [np.concatenate([getattr(label.parts, name) / label.floor_scale**2 for label in labels])
              for name in ("posterior", "residual", "prior")]  # fmt: skip
     errors = np.concatenate([label.errors / label.floor_scale for label in labels])
-    informative = parts[2] > SYMMETRIC * np.max(parts[2])
+    informative = np.concatenate(_informative(labels))
     errors = errors[informative]
     if len(errors) < LEAST_LABELS:
         return None
@@ -77,18 +84,17 @@ def fit_kind(labels: Sequence[HeldOutLabels], noise: float) -> KindCalibration |
     ]
     best = min((_minimum(cost, start) for start in starts), key=cost)
     a, b, c = np.maximum(np.exp(best), least)
-    scale = _quantile_scale(np.abs(errors) / np.sqrt(variance(best)))
+    scale = max(_quantile_scale(np.abs(errors) / np.sqrt(variance(best))), LEAST_FACTOR)
     return KindCalibration(float(a * scale), float(b * scale), float(c * scale))
 
 
-def fit_local(
-    kind: KindCalibration, labels: Sequence[HeldOutLabels], local: LocalErrors
-) -> tuple[KindCalibration, Array]:
-    """Return the calibration to use with local factors, and the ratios that these come from.
+def fit_local(kind: KindCalibration, labels: Sequence[HeldOutLabels], local: LocalErrors) -> LocalErrors:
+    """Return the local errors with the ratios of one more kind of label.
 
     Ratios are means of |error| / deviation over the labels of each structure of ``local``, with errors beyond
-    four deviations winsorized. The calibration is scaled to the quantiles of |error| / deviation once more,
-    now with the local factor of each structure as if its own errors were not known.
+    four deviations winsorized. They are multiplied by one number, so that the intervals of 68 and 95 % cover
+    what they say with the local factor of each structure as if its own errors were not known. Where nothing
+    is known the factor is 1: the calibration stays that of :func:`fit_kind`.
 
     Parameters
     ----------
@@ -98,23 +104,65 @@ def fit_local(
         Of one kind; ``structure`` is the number of the structure in ``local``.
     local : LocalErrors
     """
-    largest = max(float(np.max(label.parts.prior / label.floor_scale**2)) for label in labels)
-    kept, sums, counts = [], np.zeros(len(local.means)), np.zeros(len(local.means))
-    for label in labels:
-        used = label.parts.prior / label.floor_scale**2 > SYMMETRIC * largest
-        if used.any():
-            ratios = np.abs(label.errors) / kind.deviations(label.parts, label.floor_scale)
-            sums[label.structure] += np.sum(np.minimum(ratios[used], LOCAL_TAIL))
-            counts[label.structure] += np.count_nonzero(used)
-            kept.append((label, used))
-    means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-    factors = local.left_out(means)
-    found = [
-        np.abs(label.errors[used])
-        / kind.scaled(factors[label.structure]).deviations(label.parts, label.floor_scale)[used]
-        for label, used in kept
+    name, n = labels[0].kind, len(local.means)
+    chosen = [
+        label.chosen(used) for label, used in zip(labels, _informative(labels), strict=True) if used.any()
     ]
-    return kind.scaled(_quantile_scale(np.concatenate(found))), means
+    seen = [_levels(kind, label) for label in chosen]
+    structure = np.repeat([label.structure for label in chosen], [len(label.errors) for label in chosen])
+    errors = np.abs(np.concatenate([label.errors for label in chosen]))
+    floor_scale = np.repeat([label.floor_scale for label in chosen], [len(label.errors) for label in chosen])
+    parts = _joined([label.parts for label in chosen])
+
+    def mean_of(values: Array) -> Array:
+        """Mean over the labels of each structure; NaN without any."""
+        counts, sums = (np.bincount(structure, weights, n) for weights in (None, values))
+        return np.divide(sums, counts, out=np.full(n, np.nan), where=counts > 0)
+
+    ratios = mean_of(np.minimum(errors / kind.deviations(parts, floor_scale), LOCAL_TAIL)) / NORMAL_MEAN
+    level = np.sqrt(mean_of(np.concatenate(seen) ** 2))
+    found = local.with_kind(name, ratios, level)
+    if not found.enough(name):
+        return found
+    sums = [
+        found.sums_without(name, *known) for known in zip((c.structure for c in chosen), seen, strict=True)
+    ]
+    above, below = (np.concatenate(part) for part in zip(*sums, strict=True))
+
+    def excess(log_scale: float) -> float:
+        """What deviations lack with the ratios multiplied by a number, as a fraction of them."""
+        factors = factor_of(np.exp(log_scale) * above, below)
+        return _quantile_scale(errors / kind.deviations(parts, floor_scale, None, factors)) - 1.0
+
+    return local.with_kind(name, ratios * np.exp(_root(excess, -LARGEST_LOG, LARGEST_LOG)), level)
+
+
+def _informative(labels: Sequence[HeldOutLabels]) -> list[NDArray[np.bool_]]:
+    """Which labels are compared and not zero by symmetry."""
+    priors = [label.parts.prior / label.floor_scale**2 for label in labels]
+    least = max(SYMMETRIC * max(float(np.max(prior)) for prior in priors), FIXED[labels[0].kind] ** 2)
+    return [prior > least for prior in priors]
+
+
+def _levels(kind: KindCalibration, label: HeldOutLabels) -> Array:
+    """What local factors see of the deviations of labels."""
+    if label.kind == ENERGY:
+        return energy_level(kind, label.parts, label.floor_scale**2)
+    return levels(label.kind, kind.deviations(label.parts))
+
+
+def _joined(parts: Sequence[VarianceParts]) -> VarianceParts:
+    """All variances in one."""
+    names = ("posterior", "residual", "prior")
+    return VarianceParts(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that falls in steps passes zero; an end where it does not."""
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if function(middle) > 0.0 else (low, middle)
+    return 0.5 * (low + high)
 
 
 def _minimum(cost: object, start: Array) -> Array:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
+from castile.potentials.calibration import (
+    Calibration,
+    KindCalibration,
+    VarianceParts,
+    energy_level,
+    levels,
+)
 from castile.potentials.committee_response import CommitteeResponse, PairCommittee, add_soap_committee
 from castile.potentials.committee_terms import SoapSamples, draw_samples
 from castile.potentials.energy_samples import EnergySamples, energy_samples
@@ -135,13 +141,16 @@ class SampledForces:
     stress_spread: Array | None
 
 
-def sampled_energies(kind: KindCalibration, response: CommitteeResponse, prior: Array) -> SampledEnergy:
+def sampled_energies(
+    calibration: Calibration, mean: Array | None, response: CommitteeResponse, prior: Array
+) -> SampledEnergy:
     """Return deviations of the energies from the spread of the samples around the mean of the posterior.
 
     Parameters
     ----------
-    kind : KindCalibration
-        Of energies, for the structure.
+    calibration : Calibration
+    mean : ndarray, shape (48,), or None
+        Projected mean SOAP vector of the structure.
     response : CommitteeResponse
     prior : ndarray, shape (n_atoms,)
         Prior variances of the per-atom energies, eV^2.
@@ -154,49 +163,60 @@ def sampled_energies(kind: KindCalibration, response: CommitteeResponse, prior: 
         np.array([0.0]),
     )
     weighted = float(np.sum(parts.share * residual) / max(residual.sum(), 1e-300))
-    energy = kind.deviations(total, np.sqrt(len(prior)), np.array([weighted]))
-    return SampledEnergy(float(energy[0]), kind.deviations(parts), parts)
+    kind, given = calibration.energy, (total, np.sqrt(len(prior)), np.array([weighted]))
+    factor = calibration.factors("energy", mean, energy_level(kind, total, len(prior), given[2]))
+    energy = float(kind.deviations(*given, factor)[0])
+    return SampledEnergy(energy, kind.deviations(parts, factor=factor), parts)
 
 
 def sampled_deviations(
-    committee: Committee,
     calibration: Calibration,
+    mean: Array | None,
     response: CommitteeResponse,
     parts: VarianceParts,
     volume: float | None,
 ) -> SampledForces:
     """Return deviations of forces and stress from the spread of the members around the mean.
 
-    The members contain the posterior and the residual part with the weights of the committee's calibration of
-    forces; ``calibration`` is that for the structure. Where an environment is unknown (grade near 1) the
-    residual part counts in full; the factor is that of the energy of the atom, whose variances are ``parts``.
+    The members contain the posterior and the residual part with the weights of the calibration of forces.
+    Where an environment is unknown (grade near 1) the residual part counts in full; the factor is that of the
+    energy of the atom, whose variances are ``parts``. ``mean`` (48,) is the projected mean SOAP vector of the
+    structure, for the local factors.
     """
-    own, kind = committee.calibration.forces, calibration.forces
-    near = own.posterior**2 * parts.posterior + own.residual**2 * parts.residual
-    growth = _growth(kind, parts, near)
+    kind = calibration.forces
+    near = kind.posterior**2 * parts.posterior + kind.residual**2 * parts.residual
     spread = np.sqrt(np.mean([member.forces**2 for member in response.members], axis=0))
+
+    def forces_with(factor: Array | float) -> Array:
+        """Deviations with local factors (n_atoms, 1)."""
+        growth = _growth(kind, parts, near, np.ravel(factor))
+        return np.asarray(np.sqrt((spread * growth[:, None]) ** 2 + (kind.floor * factor) ** 2))
+
     stress = stress_spread = None
     if volume is not None:
         virials = np.array([member.virial[VOIGT] for member in response.members])
         stress_spread = np.sqrt(np.mean(virials**2, axis=0)) / volume
-        factor = _stress_factor(own, calibration.stress, parts) * _growth(own, parts, near).max()
-        stress = np.sqrt((stress_spread * factor) ** 2 + calibration.stress.floor**2)
-    forces = np.sqrt((spread * growth[:, None]) ** 2 + kind.floor**2)
-    return SampledForces(forces, stress, spread, stress_spread)
+        grown = _stress_factor(calibration, parts) * _growth(kind, parts, near, 1.0).max()
+        stress = np.sqrt((stress_spread * grown) ** 2 + calibration.stress.floor**2)
+        stress *= calibration.factors("stress", mean, levels("stress", stress))
+    factors = calibration.factors("forces", mean, levels("forces", forces_with(1.0).ravel()))
+    return SampledForces(forces_with(factors.reshape(-1, 3)[:, :1]), stress, spread, stress_spread)
 
 
-def _growth(kind: KindCalibration, parts: VarianceParts, near: Array) -> Array:
+def _growth(kind: KindCalibration, parts: VarianceParts, near: Array, factor: Array | float) -> Array:
     """What the spread of members on each atom is multiplied by, which contains the variances ``near``."""
-    wanted = kind.posterior**2 * parts.posterior + kind.weight(parts.share) * parts.residual
+    wanted = (kind.posterior * factor) ** 2 * parts.posterior
+    wanted += kind.weight(parts.share, factor) * parts.residual
     return np.asarray(np.sqrt(wanted / np.maximum(near, 1e-300)))
 
 
-def _stress_factor(forces: KindCalibration, stress: KindCalibration, parts: VarianceParts) -> float:
+def _stress_factor(calibration: Calibration, parts: VarianceParts) -> float:
     """What the spread of members, calibrated for forces, is multiplied by for stress.
 
     The calibrations of posterior and residual part differ between the two; the share of each is that in the
     energies of the atoms.
     """
+    forces, stress = calibration.forces, calibration.stress
     posterior, residual = float(parts.posterior.sum()), float(parts.residual.sum())
     of_forces = forces.posterior**2 * posterior + forces.residual**2 * residual
     of_stress = stress.posterior**2 * posterior + stress.residual**2 * residual

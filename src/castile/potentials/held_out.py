@@ -59,12 +59,10 @@ class HeldOutLabels:
     given: Array | None = None
     structure: int = 0
 
-    def chosen(self, which: slice) -> "HeldOutLabels":
+    def chosen(self, which: slice | NDArray[np.bool_]) -> "HeldOutLabels":
         """Return some of the labels."""
-        raw = self.parts
-        parts = VarianceParts(raw.posterior[which], raw.residual[which], raw.prior[which])
         given = None if self.given is None else self.given[which]
-        return replace(self, errors=self.errors[which], parts=parts, given=given)
+        return replace(self, errors=self.errors[which], parts=self.parts.chosen(which), given=given)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from castile.potentials.calibration import KINDS, RAW, Calibration, KindCalibrat
 from castile.potentials.calibration_fit import fit_kind, fit_local
 from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOut, HeldOutLabels
 from castile.potentials.hold_out_plan import HoldOutPlan, plan_hold_out
-from castile.potentials.local_errors import LocalErrors
+from castile.potentials.local_errors import MOST_STRUCTURES, LocalErrors
 from castile.potentials.soap_functionals import TooLargeError
 from castile.potentials.stress_order import suspicious_orders
 from castile.potentials.training_rows import RowBuilder
@@ -221,14 +221,18 @@ def calibration_from(
     remarks, labels = _without_wrong_orders(labels)
     noises = dict(zip(posterior.kinds, posterior.sigmas, strict=True))
     found: dict[str, KindCalibration | None] = {}
-    local = None if means is None else LocalErrors(means)
+    kept = np.arange(0) if means is None else _evenly(len(means), MOST_STRUCTURES)
+    numbers = {structure: number for number, structure in enumerate(kept.tolist())}
+    local = None if means is None else LocalErrors(means[kept])
     for kind in (ENERGY, FORCES, STRESS):
         mine = [label for label in labels if label.kind == kind]
         spread = [float(np.sqrt(np.mean((label.errors / label.floor_scale) ** 2))) for label in mine]
         known = fit_kind(mine, noises.get(kind) or float(np.median(spread)) if mine else 1.0)
-        if known is not None and local is not None:
-            known, ratios = fit_local(known, mine, local)
-            local = local.with_kind(kind, ratios)
+        near = [
+            replace(label, structure=numbers[label.structure]) for label in mine if label.structure in numbers
+        ]
+        if known is not None and local is not None and near:
+            local = fit_local(known, near, local)
         found[kind] = known
     fallback = found[FORCES] or found[ENERGY]
     kinds: list[KindCalibration] = []
@@ -240,6 +244,11 @@ def calibration_from(
     energy, forces, stress = kinds
     source = source if any(found.values()) else otherwise.source
     return Calibration(energy, forces, stress, source, remarks=remarks, local=local)
+
+
+def _evenly(n: int, most: int) -> NDArray[np.int64]:
+    """Numbers of at most so many of n structures, evenly spread."""
+    return np.arange(n) if n <= most else np.arange(most) * n // most
 
 
 def _without_wrong_orders(labels: list[HeldOutLabels]) -> tuple[tuple[str, ...], list[HeldOutLabels]]:

@@ -12,13 +12,17 @@ LEAST_STRUCTURES = 20
 MOST_STRUCTURES = 500
 """Kept; the newest, where updates bring more."""
 PRIOR_STRUCTURES = 1.0
-"""Weight of the mean of all structures, in structures at the very place."""
+"""Weight of the factor 1, in structures at the very place."""
 NEIGHBOR, WIDTH = 5, 0.7
 """The width is so many median distances to the neighbour of this number (0 is the nearest)."""
 LEAST_WIDTH = 0.02
 """Of the width, in median distances between structures."""
+LEVEL_WIDTH = 1.0
+"""Deviations are alike as far as their logarithms differ by no more than about this."""
 RANGE = (0.1, 10.0)
 """Of the factors."""
+LEAST_WEIGHT = 1e-12
+"""Structures that weigh less do not count."""
 
 Array = NDArray[np.float64]
 
@@ -29,11 +33,13 @@ class LocalErrors:
 
     .. math::
 
-        g(x) = \frac{m_0 \bar r + \sum_j w_j r_j}{(m_0 + \sum_j w_j)\, \bar r}, \quad
-        w_j = e^{-|\mathbf m - \mathbf m_j|^2 / 2 h^2}
+        g = \frac{m_0 + \sum_j w_j r_j}{m_0 + \sum_j w_j}, \quad
+        w_j = e^{-|\mathbf m - \mathbf m_j|^2 / 2 h^2 - \ln^2 (\sigma / \sigma_j) / 2}
 
-    with the mean SOAP vectors m of structures (:class:`castile.potentials.mean_soap.MeanSoap`), m_0 = 1 and
-    0.7 times the median distance h to the sixth neighbour. Far from all of them g is 1.
+    with the mean SOAP vectors m of structures (:class:`castile.potentials.mean_soap.MeanSoap`), their
+    deviations sigma before the factor, m_0 = 1, and h of 0.7 times the median distance to the sixth
+    neighbour. A defect hardly changes the mean vector of a large crystal, but its deviations: they do not
+    take the factor of the crystal. Far from all structures g is 1.
 
     Source: Nadaraya, Theory Probab. Appl. 9, 141 (1964) (weights); Papadopoulos, Gammerman and Vovk, Proc.
     IASTED AIA (2008), 64 (intervals normalised by the errors of neighbours).
@@ -43,11 +49,16 @@ class LocalErrors:
     means : ndarray, shape (n_structures, size)
         m of each structure.
     ratios : mapping of str to ndarray, shape (n_structures,)
-        Mean of |error| / deviation of the labels of one kind, winsorized; NaN where there are none.
+        r: mean of |error| / deviation of the labels of one kind, winsorized, in units in which it is 1 where
+        the deviations are right; NaN where there are none.
+    levels : mapping of str to ndarray, shape (n_structures,)
+        Deviations of these labels without the factor, root mean square, as
+        :func:`castile.potentials.calibration.levels` and ``energy_level`` have them.
     """
 
     means: Array
     ratios: Mapping[str, Array] = field(default_factory=dict)
+    levels: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
     def distances(self) -> Array:
@@ -58,51 +69,67 @@ class LocalErrors:
 
     @cached_property
     def width(self) -> float:
-        """h: how far errors are alike, in the unit of the means."""
+        """h: how far errors are alike, in the unit of the means; of two structures or more."""
         others = self.distances + np.diag(np.full(len(self.means), np.inf))
         nearest = np.sort(others, axis=1)[:, min(NEIGHBOR, len(others) - 2)]
         finite = others[np.isfinite(others)]
         return float(max(WIDTH * np.median(nearest), LEAST_WIDTH * np.median(finite), 1e-12))
 
-    def factors(self, mean: Array) -> dict[str, float]:
-        """Return g of each kind for a structure with this mean SOAP vector, (size,)."""
-        weights = self._weights(np.linalg.norm(self.means - mean, axis=1))
-        return {kind: float(_factors(weights[None], ratios)[0]) for kind, ratios in self.ratios.items()}
+    def enough(self, kind: str) -> bool:
+        """Return whether there are factors for a kind of label."""
+        ratios = self.ratios.get(kind)
+        return ratios is not None and int(np.isfinite(ratios).sum()) >= LEAST_STRUCTURES
 
-    def left_out(self, ratios: Array) -> Array:
-        """Return g of each structure as if its own ratio, of these (n_structures,), were not known."""
-        return _factors(self._weights(self.distances + np.diag(np.full(len(ratios), np.inf))), ratios)
+    def factors(self, kind: str, mean: Array, levels: Array) -> Array:
+        """Return g (n,) of labels of these levels (n,) in a structure with this mean vector (size,)."""
+        if not self.enough(kind):
+            return np.ones(len(levels))
+        above, below = self._sums(kind, np.linalg.norm(self.means - mean, axis=1), levels)
+        return factor_of(above, below)
 
-    def with_kind(self, kind: str, ratios: Array) -> "LocalErrors":
-        """Return the same with the ratios of one more kind."""
-        return LocalErrors(self.means, {**self.ratios, kind: ratios})
+    def sums_without(self, kind: str, number: int, levels: Array) -> tuple[Array, Array]:
+        """Return both sums of the formula for labels of these levels, (n,), in the structure of this
+        number as if its own ratio were not known.
+        """
+        distances = self.distances[number].copy()
+        distances[number] = np.inf
+        return self._sums(kind, distances, levels)
+
+    def with_kind(self, kind: str, ratios: Array, levels: Array) -> "LocalErrors":
+        """Return the same with the ratios and deviations of one more kind."""
+        return LocalErrors(self.means, {**self.ratios, kind: ratios}, {**self.levels, kind: levels})
 
     def scaled(self, factors: Mapping[str, float]) -> "LocalErrors":
-        """Return the same with the ratios of each kind multiplied by a factor."""
-        return LocalErrors(
-            self.means, {kind: ratios * factors.get(kind, 1.0) for kind, ratios in self.ratios.items()}
-        )
+        """Return the same for deviations of each kind that are divided by a factor."""
+        ratios = {kind: values * factors.get(kind, 1.0) for kind, values in self.ratios.items()}
+        levels = {kind: values / factors.get(kind, 1.0) for kind, values in self.levels.items()}
+        return LocalErrors(self.means, ratios, levels)
 
     def joined(self, newer: "LocalErrors") -> "LocalErrors":
         """Return both together, without the oldest if there are too many."""
-        ratios = {
-            kind: np.concatenate(
-                [part.ratios.get(kind, np.full(len(part.means), np.nan)) for part in (self, newer)]
-            )[-MOST_STRUCTURES:]
-            for kind in {**self.ratios, **newer.ratios}
-        }
-        return LocalErrors(np.concatenate([self.means, newer.means])[-MOST_STRUCTURES:], ratios)
 
-    def _weights(self, distances: Array) -> Array:
-        return np.asarray(np.exp(-0.5 * (distances / self.width) ** 2))
+        def both(old: Mapping[str, Array], new: Mapping[str, Array]) -> dict[str, Array]:
+            """Values of both for each kind; NaN where one has none."""
+            missing = (np.full(len(part.means), np.nan) for part in (self, newer))
+            first, second = missing
+            return {
+                kind: np.concatenate([old.get(kind, first), new.get(kind, second)])[-MOST_STRUCTURES:]
+                for kind in {**old, **new}
+            }
+
+        means = np.concatenate([self.means, newer.means])[-MOST_STRUCTURES:]
+        return LocalErrors(means, both(self.ratios, newer.ratios), both(self.levels, newer.levels))
+
+    def _sums(self, kind: str, distances: Array, levels: Array) -> tuple[Array, Array]:
+        """Sums of w r and of w, (n,) each, over the structures at these distances, (n_structures,)."""
+        ratios, known = self.ratios[kind], self.levels[kind]
+        near = np.exp(-0.5 * (distances / self.width) ** 2)
+        used = (near > LEAST_WEIGHT) & np.isfinite(ratios)
+        apart = np.log(np.maximum(levels, 1e-300))[:, None] - np.log(np.maximum(known[used], 1e-300))
+        weights = near[used] * np.exp(-0.5 * (apart / LEVEL_WIDTH) ** 2)
+        return weights @ ratios[used], weights.sum(axis=1)
 
 
-def _factors(weights: Array, ratios: Array) -> Array:
-    """Factors g (n,) of weights (n, n_structures)."""
-    known = np.isfinite(ratios)
-    if np.count_nonzero(known) < LEAST_STRUCTURES or not np.any(ratios[known] > 0.0):
-        return np.ones(len(weights))
-    mean = np.mean(ratios[known])
-    near = weights[:, known]
-    found = (PRIOR_STRUCTURES * mean + near @ ratios[known]) / (PRIOR_STRUCTURES + near.sum(axis=1))
-    return np.asarray(np.clip(found / mean, *RANGE))
+def factor_of(above: Array, below: Array) -> Array:
+    """Return g of the sums of w r and of w."""
+    return np.asarray(np.clip((PRIOR_STRUCTURES + above) / (PRIOR_STRUCTURES + below), *RANGE))

@@ -55,7 +55,9 @@ class MeanSoap:
     def of_sums(self, sums: Array, n_atoms: int) -> Array:
         """Return m of the sums of SOAP vectors over the atoms of each element, (n_elements, n_features)."""
         signs = _signs(*sums.shape)
-        return np.einsum("ef,efk->k", sums, signs) / (n_atoms * np.sqrt(SIZE))
+        present = np.flatnonzero(sums.any(axis=1))
+        found = sum((np.einsum("f,fk->k", sums[e], signs[e]) for e in present), np.zeros(SIZE))
+        return np.asarray(found / (n_atoms * np.sqrt(SIZE)))
 
     def of_structures(self, structures: Iterable[LabelledStructure], threads: int | None) -> Array:
         """Return m of each structure, (n_structures, 48)."""

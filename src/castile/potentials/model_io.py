@@ -51,6 +51,7 @@ def write_potential(path: str | Path, outcome: FitOutcome | ImportedModel) -> No
             arrays["calibration.means"] = outcome.calibration.local.means
             for kind, ratios in outcome.calibration.local.ratios.items():
                 arrays[f"calibration.ratios.{kind}"] = ratios
+                arrays[f"calibration.levels.{kind}"] = outcome.calibration.local.levels[kind]
         arrays["fingerprints"] = outcome.fingerprints
     write_model_file(path, header, arrays)
 
@@ -100,9 +101,10 @@ def _assemble(header: Any, arrays: Arrays) -> FitOutcome | ImportedModel:
 def _read_local_errors(arrays: Arrays) -> LocalErrors | None:
     if "calibration.means" not in arrays:
         return None
-    named = {kind: arrays.get(f"calibration.ratios.{kind}") for kind in KINDS}
-    ratios = {kind: found for kind, found in named.items() if found is not None}
-    return LocalErrors(arrays["calibration.means"], ratios)
+    known = [kind for kind in KINDS if f"calibration.levels.{kind}" in arrays]
+    ratios = {kind: arrays[f"calibration.ratios.{kind}"] for kind in known}
+    levels = {kind: arrays[f"calibration.levels.{kind}"] for kind in known}
+    return LocalErrors(arrays["calibration.means"], ratios, levels)
 
 
 def _write_factor(factor: PackedFactor, arrays: Arrays) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.threads import limit_blas, thread_count
-from castile.potentials.calibration import RAW, Calibration, VarianceParts
+from castile.potentials.calibration import RAW, Calibration, VarianceParts, energy_level
 from castile.potentials.committee import Committee, sampled_deviations, sampled_energies
 from castile.potentials.committee_response import CommitteeResponse
 from castile.potentials.environment import Environment, Response
@@ -133,15 +133,19 @@ class UncertaintyModel:
             posterior, residual, prior = energy_covariance(self.terms, self.posterior, environments)
         if not calibrated:
             return posterior + residual
-        kinds = [self.calibration.at(self._mean_of(environment)).energy for environment in environments]
-        open_ = np.maximum(np.diag(residual), 0.0)
-        shares = VarianceParts(np.diag(posterior), open_, np.diag(prior)).share
-        of_posterior = np.array([kind.posterior for kind in kinds])
-        of_residual = np.array([np.sqrt(kind.weight(s)) for kind, s in zip(kinds, shares, strict=True)])
+        parts = VarianceParts(np.diag(posterior), np.maximum(np.diag(residual), 0.0), np.diag(prior))
+        kind, sizes = self.calibration.energy, np.array([len(atoms) for atoms in structures], dtype=float)
+        seen = energy_level(kind, parts, sizes)
+        factors = np.array(
+            [
+                self.calibration.factors("energy", self._mean_of(environment), seen[[k]])[0]
+                for k, environment in enumerate(environments)
+            ]
+        )
+        of_posterior, of_residual = kind.posterior * factors, np.sqrt(kind.weight(parts.share, factors))
         covariance = np.outer(of_posterior, of_posterior) * posterior
         covariance += np.outer(of_residual, of_residual) * residual
-        floors = [kind.floor**2 * len(atoms) for kind, atoms in zip(kinds, structures, strict=True)]
-        return covariance + np.diag(floors)
+        return covariance + np.diag((kind.floor * factors) ** 2 * sizes)
 
     def _environment(self, atoms: Atoms, name: str) -> Environment:
         self.model.check_elements(atoms, name)
@@ -152,14 +156,18 @@ class UncertaintyModel:
     def _exact(self, atoms: Atoms, threads: int | None, name: str) -> UncertainPrediction:
         prediction = self.model.predict(atoms, threads, name)
         variances = self.variances(atoms, name)
-        kinds = self.calibration.at(self.mean_of(atoms, name))
-        forces = kinds.forces.deviations(variances.forces).reshape(-1, 3)
-        stress = None if variances.stress is None else kinds.stress.deviations(variances.stress)
-        energy = kinds.energy.deviations(variances.energy, np.sqrt(len(atoms)))
+        calibration, root = self.calibration, float(np.sqrt(len(atoms)))
+        mean = None if calibration.local is None else self.mean_of(atoms, name)
+        forces = calibration.deviations("forces", variances.forces, mean).reshape(-1, 3)
+        stress = None
+        if variances.stress is not None:
+            stress = calibration.deviations("stress", variances.stress, mean)
+        seen = energy_level(calibration.energy, variances.energy, len(atoms))
+        factor = calibration.factors("energy", mean, seen)
         return UncertainPrediction(
             prediction,
-            float(energy[0]),
-            kinds.energy.deviations(variances.energies),
+            float(calibration.energy.deviations(variances.energy, root, None, factor)[0]),
+            calibration.energy.deviations(variances.energies, factor=factor),
             forces,
             stress,
             np.sqrt(variances.energies.share),
@@ -186,8 +194,8 @@ class UncertaintyModel:
         committee = self.committee()
         response = committee.respond(environment, thread_count(threads), with_forces=False)
         prediction = self._complete(environment, response.mean, name)
-        calibration = self._calibration_at(response)
-        found = sampled_energies(calibration.energy, response, self._atom_priors(environment))
+        mean, priors = self._mean_at(response), self._atom_priors(environment)
+        found = sampled_energies(self.calibration, mean, response, priors)
         return EnergyDeviations(
             prediction, found.energy, found.energies, np.sqrt(found.parts.share), self.meaning
         )
@@ -199,9 +207,9 @@ class UncertaintyModel:
         committee = self.committee(n_samples)
         response = committee.respond(environment, thread_count(threads))
         prediction = self._complete(environment, response.mean, name)
-        calibration = self._calibration_at(response)
-        energy = sampled_energies(calibration.energy, response, self._atom_priors(environment))
-        forces = sampled_deviations(committee, calibration, response, energy.parts, environment.volume)
+        mean, priors = self._mean_at(response), self._atom_priors(environment)
+        energy = sampled_energies(self.calibration, mean, response, priors)
+        forces = sampled_deviations(self.calibration, mean, response, energy.parts, environment.volume)
         return UncertainPrediction(
             prediction,
             energy.energy,
@@ -215,11 +223,11 @@ class UncertaintyModel:
             None if forces.stress_spread is None else forces.stress_spread < FIXED_STRESS_BELOW,
         )
 
-    def _calibration_at(self, response: CommitteeResponse) -> Calibration:
-        """Calibration for the structure of a response."""
-        if self.mean_soap is None or response.spectrum is None:
-            return self.calibration.at(None)
-        return self.calibration.at(self.mean_soap.of_sums(response.spectrum, len(response.lost)))
+    def _mean_at(self, response: CommitteeResponse) -> Array | None:
+        """Projected mean SOAP vector of the structure of a response, if it is needed."""
+        if self.calibration.local is None or self.mean_soap is None or response.spectrum is None:
+            return None
+        return self.mean_soap.of_sums(response.spectrum, len(response.lost))
 
     def _complete(self, environment: Environment, response: Response, name: str) -> Prediction:
         """Add composition and core to the response of the terms."""
