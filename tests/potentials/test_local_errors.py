@@ -151,6 +151,22 @@ def test_forces_that_symmetry_makes_zero_do_not_calibrate() -> None:
     assert (forces.posterior, forces.residual) == (energy.posterior, energy.residual)
 
 
+def test_some_components_of_a_force_may_say_nothing() -> None:
+    """Symmetry makes components zero; the deviation of the force is that of all three."""
+    rng = np.random.default_rng(0)
+    parts = VarianceParts(np.tile([1e-4, 4e-4, 0.0], 2), np.zeros(6), np.tile([1.0, 1.0, 0.0], 2))
+    labels = [
+        HeldOutLabels("forces", rng.normal(0.0, 0.02, 6) * np.tile([1, 1, 0], 2), parts, structure=k)
+        for k in range(40)
+    ]
+    kind = fit_kind(labels, 0.01)
+    assert kind is not None
+    local = fit_local(kind, labels, LocalErrors(rng.normal(size=(40, 4))))
+    expected = np.sqrt(np.mean(kind.deviations(parts)[:3] ** 2))
+    np.testing.assert_allclose(local.levels["forces"], expected, rtol=1e-12)
+    assert np.isfinite(local.ratios["forces"]).all()
+
+
 def test_local_factors_leave_the_prior_far_from_all_data() -> None:
     unknown = VarianceParts(np.zeros(1), np.full(1, 9.0), np.full(1, 9.0))
     found = KindCalibration(2.0, 0.5, 0.1).deviations(unknown, factor=0.2)
@@ -328,7 +344,7 @@ def test_files_keep_them_and_updates_add_to_them(tmp_path: Path) -> None:
 def test_the_newest_structures_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_errors, "MOST_STRUCTURES", 50)
     first, second = scattered(40, seed=0), scattered(30, seed=1).with_kind("forces", *np.ones((2, 30)))
-    joined = first.joined(second.scaled({"energy": 2.0}))
+    joined = first.joined(second.scaled({"energy": 2.0}, {"energy": 0.5}))
     np.testing.assert_array_equal(joined.means, np.concatenate([first.means[-20:], second.means]))
     np.testing.assert_array_equal(joined.ratios["energy"][20:], 2.0 * second.ratios["energy"])
     np.testing.assert_array_equal(joined.levels["energy"][20:], 0.5 * second.levels["energy"])

@@ -105,10 +105,11 @@ def fit_local(kind: KindCalibration, labels: Sequence[HeldOutLabels], local: Loc
     local : LocalErrors
     """
     name, n = labels[0].kind, len(local.means)
-    chosen = [
-        label.chosen(used) for label, used in zip(labels, _informative(labels), strict=True) if used.any()
+    informative = [
+        (label, used) for label, used in zip(labels, _informative(labels), strict=True) if used.any()
     ]
-    seen = [_levels(kind, label) for label in chosen]
+    chosen = [label.chosen(used) for label, used in informative]
+    seen = [_levels(kind, label)[used] for label, used in informative]
     structure = np.repeat([label.structure for label in chosen], [len(label.errors) for label in chosen])
     errors = np.abs(np.concatenate([label.errors for label in chosen]))
     floor_scale = np.repeat([label.floor_scale for label in chosen], [len(label.errors) for label in chosen])

@@ -171,14 +171,17 @@ def updated_calibration(
 def _joined_errors(
     before: Calibration, new: Calibration, averaged: Calibration, labels: list[HeldOutLabels]
 ) -> LocalErrors | None:
-    """Local errors of before and of an update, in units of the averaged deviations on the new labels."""
-    known = [
-        calibration.local.scaled(
-            {kind: _deviation_over(calibration, averaged, kind, labels) for kind in KINDS}
-        )
-        for calibration in (before, new)
-        if calibration.local is not None
-    ]
+    """Local errors of before and of an update, for the averaged deviations.
+
+    The ratios of the update are in units of these; those of before are kept as they are: what the model is
+    worth near the old structures since its labels changed nobody knows, but for how they differ.
+    """
+    known = []
+    for calibration in (before, new):
+        if calibration.local is not None:
+            over = {kind: _deviation_over(calibration, averaged, kind, labels) for kind in KINDS}
+            levels = {kind: 1.0 / factor for kind, factor in over.items() if factor > 0.0}
+            known.append(calibration.local.scaled(over if calibration is new else {}, levels))
     return reduce(LocalErrors.joined, known) if known else None
 
 

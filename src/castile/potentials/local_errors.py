@@ -99,11 +99,13 @@ class LocalErrors:
         """Return the same with the ratios and deviations of one more kind."""
         return LocalErrors(self.means, {**self.ratios, kind: ratios}, {**self.levels, kind: levels})
 
-    def scaled(self, factors: Mapping[str, float]) -> "LocalErrors":
-        """Return the same for deviations of each kind that are divided by a factor."""
-        ratios = {kind: values * factors.get(kind, 1.0) for kind, values in self.ratios.items()}
-        levels = {kind: values / factors.get(kind, 1.0) for kind, values in self.levels.items()}
-        return LocalErrors(self.means, ratios, levels)
+    def scaled(self, ratios: Mapping[str, float], levels: Mapping[str, float]) -> "LocalErrors":
+        """Return the same with ratios and levels of each kind multiplied by factors."""
+        return LocalErrors(
+            self.means,
+            {kind: values * ratios.get(kind, 1.0) for kind, values in self.ratios.items()},
+            {kind: values * levels.get(kind, 1.0) for kind, values in self.levels.items()},
+        )
 
     def joined(self, newer: "LocalErrors") -> "LocalErrors":
         """Return both together, without the oldest if there are too many."""
