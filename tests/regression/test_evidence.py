@@ -1,5 +1,7 @@
 """Evidence against the dense Gaussian process; its derivatives against finite differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from regression_problems import SIGMAS, make_problem
@@ -196,6 +198,20 @@ def test_bounds_and_fixed_values_are_kept():
     assert fixed.sigmas == pytest.approx(tuple(SIGMAS[kind] for kind in problem.rows))
     assert fixed.n_evaluations == 1
     assert fixed.converged
+
+
+def test_a_term_that_the_data_hardly_touch_does_not_explode():
+    problem = make_problem(n_terms=2, n_rows=MANY_ROWS)
+    absent = problem.blocks()[1].columns
+    factors = []
+    for given in problem.factors():  # what pairs leave that are at the cutoff but for rounding
+        factor = given.factor.copy()
+        factor[:, absent] *= 1e-17
+        factors.append(replace(given, factor=factor))
+    noises = problem.noises(start=False)
+    result = maximize_evidence(factors, problem.blocks(start=False), noises)
+    assert result.converged
+    assert result.amplitudes[1] < 1e3
 
 
 def test_duplicate_sparse_points():

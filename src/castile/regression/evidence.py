@@ -21,6 +21,9 @@ NOISE_RANGE = (1e-6, 1e2)
 """Bounds of a learned noise over the root mean square of its targets."""
 AMPLITUDE_RANGE = (1e-4, 1e4)
 """Bounds of a learned amplitude over its scale."""
+ABSENT = 1e-12
+"""A term with less than this part of the largest squared feature is not in the data: pairs that just touch
+the cutoff. Its amplitude starts at 1, not at whatever would make it explain the labels."""
 MAX_LOG_STEP = 2.0
 GAIN_TOLERANCE = 0.01
 """Converged when the quadratic model promises less than this much log evidence."""
@@ -262,11 +265,14 @@ def _initial_parameters(
 def _amplitude_scales(problem: WhitenedProblem, rms: Float64Array) -> Float64Array:
     """Amplitude with which each term alone would explain its share of the targets' mean square."""
     scales = np.empty(len(problem.columns))
+    absent = [
+        ABSENT * float(np.max(np.diagonal(kind.gram), initial=0.0)) / kind.n_rows for kind in problem.kinds
+    ]
     for term, columns in enumerate(problem.columns):
         ratios = []
-        for kind, root in zip(problem.kinds, rms, strict=True):
+        for kind, root, least in zip(problem.kinds, rms, absent, strict=True):
             unit_variance = float(np.sum(np.diagonal(kind.gram)[columns])) / kind.n_rows
-            if unit_variance > 0.0:
+            if unit_variance > least:
                 ratios.append(float(root / np.sqrt(len(problem.columns) * unit_variance)))
         scales[term] = np.exp(np.mean(np.log(ratios))) if ratios else 1.0
     return scales
