@@ -34,13 +34,14 @@ def choose_batch(candidates: Sequence[Candidate], size: int, method: str, gap: G
         variance: greedily the largest expected information of all labels (energy, forces, stress) given those
         of the structures already chosen, the pivoted Cholesky factorization of the posterior covariance;
         farthest: farthest from each other in the space of averaged SOAP vectors. Both begin with the largest
-        force deviation.
+        force deviation. With elements that the model does not know it is the second.
     gap : GAP
     """
     ranked = sorted(candidates, key=lambda candidate: -candidate.deviation)[: COMPETITORS * size]
     if len(ranked) < 2:
         return tuple(ranked)
-    chosen = _by_variance(ranked, size, gap) if method == "variance" else _by_distance(ranked, size)
+    known = all(np.isfinite(candidate.deviation) for candidate in ranked)
+    chosen = _by_variance(ranked, size, gap) if method == "variance" and known else _by_distance(ranked, size)
     return tuple(ranked[index] for index in chosen)
 
 

@@ -16,7 +16,7 @@ from castile.active.exploration import Candidate, FreshFrame, Guide, Observation
 from castile.active.initial import build_explorers, initial_candidates
 from castile.active.labelling import Labeller
 from castile.active.ledger import OPEN, Calculation, State
-from castile.active.store import CalculationStore
+from castile.active.store import CalculationStore, structure_fingerprint
 from castile.active.training import ModelHistory, Version, predicted_error
 from castile.errors import InputError, SimulationError
 from castile.execution.task_pool import TaskPool, open_task_pool
@@ -25,6 +25,8 @@ from castile.simulation.interruption import InterruptionRequest
 from castile.structures import LabelKeys, StructureSource
 
 FEWEST_LABELS = 2
+ALL_CYCLES = "all "
+"""How the reason begins when no cycle is left."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class _Campaign:
         if self.state.stopped:
             self._reconsider()
         if not self.state.stopped:
+            if not self.models.versions:
+                self._take_training_data()
             self.labeller.recover()
             self._label_open()
             self._begin()
@@ -126,11 +130,16 @@ class _Campaign:
         return self.interruption.requested
 
     def _reconsider(self) -> None:
-        """Go on with a campaign that has ended when its settings now ask for more."""
+        """Go on with a campaign that has ended when its settings now ask for more, and only then."""
         stop, state = self.settings.stop, self.state
         error = state.verified_error if state.verified_error is not None else state.predicted_error
-        met = state.target_met and error is not None and error <= stop.force_error
-        if not met and not self._budget_spent():
+        small = error is not None and error <= stop.force_error
+        if self._budget_spent() or (small and state.target_met):
+            return
+        cycles_done = state.stopped.startswith(ALL_CYCLES) and state.cycle + 1 >= stop.max_cycles
+        if small and state.verified_error is not None:
+            self._stop(self._success(state.predicted_error, state.verified_error), met=True)
+        elif small or not cycles_done:
             self.state = self.files.write_state(replace(state, stopped="", target_met=False))
 
     # -- labels
@@ -173,8 +182,8 @@ class _Campaign:
     def _begin(self) -> None:
         """Label the first structures and fit the first model."""
         if not self.models.versions:
-            self._take_training_data()
-            self._label(initial_candidates(self.settings), "initial")
+            first = initial_candidates(self.settings)[: self.settings.stop.max_calculations]
+            self._label(first, "initial")
             if self.interrupted:
                 return
             accepted = self.store.calculations(State.ACCEPTED, prefix=self._key(""))
@@ -183,30 +192,38 @@ class _Campaign:
         self._learn()
 
     def _no_start(self) -> str:
-        others = [c for c in self.store.calculations(prefix=self._key("")) if c.state is not State.ACCEPTED]
-        reason = others[0].reason if others else "there were none"
-        state = others[0].state if others else "missing"
+        asked = self.store.calculations(prefix=self._key(""))
+        others = [c for c in asked if c.state is not State.ACCEPTED]
+        if not others:
+            return (
+                f"a model needs {FEWEST_LABELS} labels to begin with, and [initial] and "
+                f"stop.max_calculations = {self.settings.stop.max_calculations} allow only {len(asked)}; "
+                f"raise the budget, or raise initial.n_rattled and delete {self.files.directory}"
+            )
         return (
             f"fewer than {FEWEST_LABELS} of the first structures could be labelled, so there is no model to "
-            f"begin with; the first is {state}: {reason}\ncorrect [oracle] or [initial], and delete "
-            f"{self.files.directory}"
+            f"begin with; the first is {others[0].state}: {others[0].reason}\ncorrect [oracle] or [initial], "
+            f"and delete {self.files.directory}"
         )
 
     def _take_training_data(self) -> None:
-        """Enter labelled structures that are given as accepted calculations."""
-        for name in self.settings.initial.training:
+        """Enter labelled structures that are given as accepted calculations; what is there stays."""
+        for position, name in enumerate(self.settings.initial.training):
             for number, structure in enumerate(StructureSource(name, LabelKeys())):
                 if structure.energy is None or structure.forces is None:
                     raise InputError(f"{structure.name}: initial.training needs energies and forces")
-                key = self._key(f"given/{Path(name).name} {number}")
+                key = self._key(f"given/{position} {Path(name).name} {number}")
                 known = self.store.request(
                     structure.atoms, key, origin="given", task=self.settings.oracle.task
                 )
                 if known.state is State.QUEUED:
-                    self.store.claim(self.state.identity, [known.id])
+                    known = self.store.claim(self.state.identity, [known.id]) or known
+                ours = known.owner == self.state.identity
+                if known.state is State.RUNNING and ours:
                     labelled = structure.atoms.copy()
                     labelled.calc = structure.atoms.calc
-                    self.store.record(known.id, labelled)
+                    known = self.store.record(known.id, labelled)
+                if known.state is State.CONVERGED and ours:
                     self.store.accept(known.id)
 
     def _cycle(self) -> None:
@@ -235,13 +252,15 @@ class _Campaign:
         self._conclude()
 
     def _guide(self) -> Guide:
+        task, computed = self.settings.oracle.task, self.store.fingerprints(self._key(""))
         return Guide(
             surrogate=self.models.surrogate,
             threshold=self.settings.force_threshold,
             cycle=self.state.cycle,
             is_settled=self._is_settled,
-            interrupted=lambda: self.interrupted,
+            interrupted=lambda: self.interrupted or self._out_of_time(),
             observe=self.events.observe,
+            was_computed=lambda atoms: structure_fingerprint(atoms, task) in computed,
         )
 
     # -- the end
@@ -252,28 +271,29 @@ class _Campaign:
         fresh = read_fresh(self.files.explorers, self.state.cycle, self.models.surrogate.version)
         predicted = predicted_error([frame.mean_square for frame in fresh]) if fresh else math.nan
         enough = len(fresh) >= stop.min_fresh and predicted <= stop.force_error
+        n_verified = min(stop.n_verified, len(fresh), self._left())
         verified = None
-        if enough and stop.n_verified and self._left():
-            verified = self._verify(fresh)
+        if enough and n_verified:
+            verified = self._verify(fresh, n_verified)
             if self.interrupted:
                 return
         self.state = replace(
             self.state, predicted_error=None if math.isnan(predicted) else predicted, verified_error=verified
         )
-        met = enough and (verified is None or verified <= stop.force_error)
+        met = verified <= stop.force_error if verified is not None else enough and not n_verified
         if met:
-            self._stop(self._success(predicted, verified, len(fresh)), met=True)
+            self._stop(self._success(predicted, verified), met=True)
         elif self.state.cycle + 1 >= stop.max_cycles:
-            self._stop(
-                f"all {stop.max_cycles} cycles are done; {self._shortfall(predicted, verified)}", met=False
-            )
+            shortfall = self._shortfall(predicted, verified, len(fresh))
+            self._stop(f"{ALL_CYCLES}{stop.max_cycles} cycles are done; {shortfall}", met=False)
         else:
             self.state = self.files.write_state(replace(self.state, cycle=self.state.cycle + 1))
 
-    def _verify(self, fresh: list[FreshFrame]) -> float | None:
-        """Label some explored structures; return the error of the model before it learned them."""
+    def _verify(self, fresh: list[FreshFrame], number: int) -> float | None:
+        """Label some explored structures; return the error of the model before it learned them, if any could
+        be labelled.
+        """
         generator = np.random.default_rng([self.settings.seed, 31, self.state.cycle])
-        number = min(self.settings.stop.n_verified, len(fresh), self._left())
         chosen = generator.permutation(len(fresh))[:number]
         candidates = [
             Candidate(f"verification/cycle {self.state.cycle}/{k}", fresh[index].atoms, 0.0)
@@ -293,20 +313,32 @@ class _Campaign:
         self._learn()
         return math.sqrt(sum(squares) / sum(weights)) if weights else None
 
-    def _success(self, predicted: float, verified: float | None, n_fresh: int) -> str:
-        checked = "" if verified is None else f", {verified:.4g} eV/A against verification labels"
-        return (
-            f"target met: force error {predicted:.4g} eV/A predicted on {n_fresh} explored structures "
-            f"without labels{checked}; wanted {self.settings.stop.force_error:g} eV/A"
+    def _success(self, predicted: float | None, verified: float | None) -> str:
+        stop = self.settings.stop
+        errors = (
+            []
+            if predicted is None
+            else [f"{predicted:.4g} eV/A predicted on explored structures without labels"]
         )
+        if verified is not None:
+            errors.append(f"{verified:.4g} eV/A against verification labels")
+        elif stop.n_verified:
+            errors.append("not verified, because no calculation is left")
+        return f"target met: force error {', '.join(errors)}; wanted {stop.force_error:g} eV/A"
 
-    def _shortfall(self, predicted: float, verified: float | None) -> str:
-        wanted = f"wanted {self.settings.stop.force_error:g} eV/A"
+    def _shortfall(self, predicted: float, verified: float | None, n_fresh: int) -> str:
+        stop = self.settings.stop
+        wanted = f"wanted {stop.force_error:g} eV/A"
         if verified is not None:
             return f"force error {verified:.4g} eV/A against verification labels, {wanted}"
         if math.isnan(predicted):
-            return f"no structure was explored after the last label, {wanted}"
-        return f"force error {predicted:.4g} eV/A predicted, {wanted}"
+            return f"no structure without a label was explored after the last label, {wanted}"
+        if predicted > stop.force_error:
+            return f"force error {predicted:.4g} eV/A predicted, {wanted}"
+        if n_fresh < stop.min_fresh:
+            few = f"on only {n_fresh} structures without labels (stop.min_fresh = {stop.min_fresh})"
+            return f"force error {predicted:.4g} eV/A predicted, but {few}, {wanted}"
+        return f"force error {predicted:.4g} eV/A predicted, but no label to verify it could be had, {wanted}"
 
     def _stop(self, reason: str, met: bool) -> None:
         self.state = self.files.write_state(replace(self.state, stopped=reason, target_met=met))
@@ -324,9 +356,14 @@ class _Campaign:
         stop = self.settings.stop
         if self._spent() >= stop.max_calculations:
             return f"budget spent: {stop.max_calculations} calculations (stop.max_calculations)"
-        if stop.max_hours is not None and self.state.seconds >= 3600.0 * stop.max_hours:
+        if self._out_of_time():
             return f"budget spent: {stop.max_hours:g} hours (stop.max_hours)"
         return ""
+
+    def _out_of_time(self) -> bool:
+        """Whether the hours of work are spent."""
+        hours = self.settings.stop.max_hours
+        return hours is not None and self.files.seconds_worked(self.state) >= 3600.0 * hours
 
 
 __all__ = ["CampaignEvents", "CampaignOutcome", "SimulationError", "run_campaign", "run_settings"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from castile.errors import InputError
 from castile.formats import write_text_file
@@ -96,7 +97,8 @@ class CampaignFiles:
             one, two = stored.get(key), settings.get(key)
             if key == "oracle":
                 one, two = _essential(one), _essential(two)
-            if one != two:
+            roots = Path(str(stored.get("directory"))), Path(str(settings.get("directory")))
+            if not _same(one, two, roots):
                 raise InputError(
                     f"{self.directory}: was begun with other settings of {key!r}; name another directory, or "
                     "delete this one"
@@ -106,9 +108,10 @@ class CampaignFiles:
         """Return the state; raises `InputError` where no campaign was begun."""
         try:
             content = json.loads(self.state_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(
-                f"{self.directory}: there is no campaign; start one with castile learn"
+                f"{self.directory}: there is no campaign; start one with castile learn, and give its "
+                "directory (by default the name of the TOML file without .toml)"
             ) from None
         if content.pop("version", 0) > STATE_VERSION:
             raise InputError(f"{self.state_file}: is of a newer version; update Castile")
@@ -116,13 +119,16 @@ class CampaignFiles:
 
     def write_state(self, state: CampaignState) -> CampaignState:
         """Replace the state, with the time worked since the last call added; returns it."""
-        now = time.monotonic()
+        state = replace(state, seconds=self.seconds_worked(state))
         if self._entered is not None:
-            state = replace(state, seconds=state.seconds + now - self._entered)
-            self._entered = now
+            self._entered = time.monotonic()
         text = json.dumps({"version": STATE_VERSION, **asdict(state)}, indent=1) + "\n"
         write_durable(self.state_file, text.encode())
         return state
+
+    def seconds_worked(self, state: CampaignState) -> float:
+        """Return the work of all starts until now, s."""
+        return state.seconds + (0.0 if self._entered is None else time.monotonic() - self._entered)
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -133,14 +139,18 @@ class CampaignFiles:
         InputError
             If another process does.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                f"{self.directory}: is a file, and the campaign needs a directory of this name; name another "
+                "with 'directory', or give the TOML file a suffix"
+            ) from None
         with (self.directory / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _locked(lock):
                 raise InputError(
                     f"{self.directory}: another process works on this campaign; wait for it or end it"
-                ) from None
+                )
             self._entered = time.monotonic()
             yield
 
@@ -155,6 +165,31 @@ class CampaignFiles:
         except OSError:
             return True
         return False
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Take a lock, if need be within a second: ``castile status`` holds it for a moment."""
+    for _ in range(20):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def _same(one: object, two: object, roots: tuple[Path, Path]) -> bool:
+    """Whether settings agree; paths also where they are the same as seen from the campaign's directory, which
+    may have moved together with what it reads.
+    """
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key], roots) for key in one)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(_same(a, b, roots) for a, b in zip(one, two, strict=True))
+    if isinstance(one, str) and isinstance(two, str) and os.path.isabs(one) and os.path.isabs(two):
+        return one == two or os.path.relpath(one, roots[0]) == os.path.relpath(two, roots[1])
+    return one == two
 
 
 def _essential(oracle: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -48,6 +49,20 @@ class DynamicsSettings(_Explorer):
     bulk_modulus_gpa: Positive = Field(100.0, description="rough stiffness, GPa (npt)")
     check_every: AtLeastOne = Field(5, description="steps between looks at the force deviation")
     n_walkers: AtLeastOne = Field(1, description="trajectories from each starting structure")
+
+    @model_validator(mode="after")
+    def _nothing_is_without_effect(self) -> Self:
+        """Refuse what the ensemble does not have: the user expects that it does something."""
+        heat = ("final_temperature_k", "thermostat_time_fs") if self.ensemble == "nve" else ()
+        pressure = ("pressure_gpa", "barostat_time_fs", "bulk_modulus_gpa") if self.ensemble != "npt" else ()
+        for key in (*heat, *pressure):
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                fitting = "langevin or npt" if key in heat else "npt"
+                raise ValueError(
+                    f"{key} = {value:g} has no effect with {self.ensemble}; leave it out, or use {fitting}"
+                )
+        return self
 
 
 class RelaxationSettings(_Explorer):
@@ -212,6 +227,7 @@ def parse_campaign(values: dict[str, Any], source: str, folder: Path, stem: str)
         store = str(folder / store)
     oracle = settings.oracle.model_copy(
         update={
+            "command": _command(settings.oracle.command, folder),
             "python_path": (str(folder), *(str(folder / place) for place in settings.oracle.python_path)),
             "options": {key: _place(value, folder) for key, value in settings.oracle.options.items()},
         }
@@ -234,6 +250,19 @@ def parse_campaign(values: dict[str, Any], source: str, folder: Path, stem: str)
 
 def _absolute(names: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     return tuple(str(folder / name) for name in names)
+
+
+def _command(command: str | None, folder: Path) -> str | None:
+    """Return the command with "./name" as an absolute path where the folder of the TOML has such a file."""
+    if command is None:
+        return None
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"oracle.command = {command!r}: {error}; correct it") from None
+    if not any(word.startswith("./") and (folder / word).exists() for word in words):
+        return command
+    return shlex.join(str(folder / w) if w.startswith("./") and (folder / w).exists() else w for w in words)
 
 
 def _place(value: Any, folder: Path) -> Any:

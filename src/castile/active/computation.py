@@ -9,16 +9,16 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from castile.active.label_files import LabelResult
+from castile.active.label_files import LabelResult, bare_structure
 from castile.active.oracle_settings import UNCONVERGED_TEXT, OracleSettings
 from castile.active.presets import build_calculator
+from castile.active.same_atoms import same_atoms
 from castile.errors import CastileError
 
 PRESET_UNCONVERGED = {"espresso": r"convergence NOT achieved"}
@@ -67,13 +67,7 @@ def compute_labels(atoms: Atoms, oracle: OracleSettings, folder: Path) -> LabelR
 def _run(atoms: Atoms, oracle: OracleSettings) -> tuple[float, np.ndarray, np.ndarray | None]:
     """Energy (the free energy where there is one), forces, stress of a crystal."""
     if oracle.command is not None:
-        done = _run_command(atoms, oracle)
-        atoms.calc = done.calc
-        if done.calc is None:
-            raise RuntimeError(f"{oracle.output_file} holds no energy and forces that ASE can read")
-        results = done.calc.results
-        energy = results.get("free_energy", results["energy"])
-        return float(energy), np.array(results["forces"], dtype=float), _array(results.get("stress"))
+        return _labels_of_output(atoms, _run_command(atoms, oracle), oracle)
     atoms.calc = build_calculator(oracle, atoms)
     forces = np.array(atoms.get_forces(apply_constraint=False), dtype=float)
     energy = float(atoms.get_potential_energy())
@@ -87,10 +81,26 @@ def _run(atoms: Atoms, oracle: OracleSettings) -> tuple[float, np.ndarray, np.nd
     return energy if free is None else float(free), forces, stress
 
 
+def _labels_of_output(
+    atoms: Atoms, done: Atoms, oracle: OracleSettings
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Energy, forces in the order of ``atoms``, stress of a crystal, from what a command has written."""
+    atoms.calc = done.calc
+    results = getattr(done.calc, "results", {})
+    energy = results.get("free_energy", results.get("energy"))
+    if energy is None or results.get("forces") is None:
+        raise RuntimeError(f"{oracle.output_file} holds no energy and forces that ASE can read")
+    forces = np.array(results["forces"], dtype=float)
+    order = same_atoms(atoms, done, oracle.output_file)
+    stress = results.get("stress") if oracle.stress == "auto" and atoms.pbc.all() else None
+    if forces.shape == (len(atoms), 3):
+        forces = forces[order]
+    return float(energy), forces, None if stress is None else np.array(stress, dtype=float)
+
+
 def _run_command(atoms: Atoms, oracle: OracleSettings) -> Atoms:
     """Write the input, run the program, read the output."""
-    bare = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    ase.io.write(oracle.input_file, bare, format=oracle.input_format)
+    ase.io.write(oracle.input_file, bare_structure(atoms), format=oracle.input_format)
     Path(oracle.output_file).unlink(missing_ok=True)
     done = subprocess.run(shlex.split(str(oracle.command)), check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
@@ -100,10 +110,6 @@ def _run_command(atoms: Atoms, oracle: OracleSettings) -> Atoms:
     read = ase.io.read(oracle.output_file, index=-1, format=oracle.output_format)
     assert isinstance(read, Atoms)
     return read
-
-
-def _array(value: Any) -> np.ndarray | None:
-    return None if value is None else np.array(value, dtype=float)
 
 
 def _problem(atoms: Atoms, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class Walker:
         self.checkpoint_file = folder / f"walker-{number}.checkpoint"
         self.folder = folder
         self.cycle, self.step, self.resets, self.version = -1, 0, 0, -1
+        self.barred = False
         self.generator = np.random.default_rng([seed, number])
         self.point: PhasePoint
         self.record: Record
@@ -102,11 +104,16 @@ class Walker:
         self._restore()
 
     def finished(self, cycle: int) -> bool:
-        """Whether the trajectory of a cycle is at its end."""
-        return self.cycle == cycle and self.step >= self.settings.n_steps
+        """Whether the trajectory of a cycle is at its end, or cannot begin."""
+        return self.barred or (self.cycle == cycle and self.step >= self.settings.n_steps)
 
     def advance(self, guide: Guide) -> Candidate | None:
         """Go on to the next structure that is worth a label, or to the end."""
+        if not guide.surrogate.knows_elements(self.start):
+            key = f"{self.name}/walker {self.number}/start"
+            self.barred = guide.is_settled(key)  # an element that cannot be computed
+            return None if self.barred else Candidate(key, self.start, math.inf)
+        self.barred = False
         if self.finished(guide.cycle):
             return None
         self._use(guide.surrogate)
@@ -205,7 +212,8 @@ class Walker:
         )
         self.record.add(observation)
         sample = max(1, self.settings.n_steps // (SAMPLES * self.settings.check_every))
-        if not called and (self.step // self.settings.check_every) % sample == 0:
+        sampled = (self.step // self.settings.check_every) % sample == 0
+        if not called and sampled and not guide.was_computed(frame):
             self.record.add_frame(frame, observation, assessment)
         guide.observe(f"{self.name} {self.number}", observation, self.settings.n_steps)
         self._sane = candidate

@@ -14,6 +14,7 @@ import ase.io
 from ase import Atoms
 
 from castile.active.campaign_files import GrowingFile
+from castile.active.label_files import bare_structure
 from castile.active.surrogate import Assessment, Surrogate
 
 
@@ -78,6 +79,8 @@ class Guide:
         Whether the explorer shall write its state and return.
     observe : callable
         Called with the explorer's name, an observation and the total number of steps.
+    was_computed : callable
+        Whether this very structure was computed, whoever asked: it says nothing about the error elsewhere.
     """
 
     surrogate: Surrogate
@@ -86,6 +89,7 @@ class Guide:
     is_settled: Callable[[str], bool]
     interrupted: Callable[[], bool] = lambda: False
     observe: Callable[[str, Observation, int], None] = lambda name, observation, total: None
+    was_computed: Callable[[Atoms], bool] = lambda atoms: False
 
 
 class Explorer(ABC):
@@ -129,7 +133,7 @@ class Record:
 
     def add_frame(self, atoms: Atoms, observation: Observation, assessment: Assessment) -> None:
         """Add a structure on which the error of the model is estimated."""
-        frame = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        frame = bare_structure(atoms)
         frame.info = {
             "cycle": observation.cycle,
             "model": observation.model,

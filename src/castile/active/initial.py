@@ -22,6 +22,7 @@ from castile.active.exploration import Candidate, Explorer
 from castile.active.minimization_explorer import MinimizationExplorer
 from castile.active.pool_explorer import PoolExplorer
 from castile.active.random_structures import random_structure
+from castile.simulation.potential_calls import require_three_dimensional_crystal
 from castile.structures.labels import IGNORE, LabelKeys
 from castile.structures.readers import StructureSource
 
@@ -43,17 +44,18 @@ def read_structures(files: Sequence[str]) -> list[Atoms]:
 
 
 def initial_candidates(settings: CampaignSettings) -> list[Candidate]:
-    """Return the first structures to label: given ones or where the explorers start, and rattled copies."""
+    """Return the first structures to label: given ones or where the explorers start, then rattled copies,
+    one of each before the second of any.
+    """
     initial, generator = settings.initial, np.random.default_rng([settings.seed, 17])
-    result = []
     starts = read_structures(initial.structures) if initial.structures else _starts(settings, generator)
+    copies = []
     for number, atoms in enumerate(starts):
-        result.append(Candidate(f"initial/{number}", atoms, 0.0))
         for copy in range(initial.n_rattled):
-            result.append(
-                Candidate(f"initial/{number} rattled {copy}", _rattled(atoms, initial, generator), 0.0)
-            )
-    return result
+            rattled = Candidate(f"initial/{number} rattled {copy}", _rattled(atoms, initial, generator), 0.0)
+            copies.append((copy, rattled))
+    first = [Candidate(f"initial/{number}", atoms, 0.0) for number, atoms in enumerate(starts)]
+    return first + [candidate for _, candidate in sorted(copies, key=lambda entry: entry[0])]
 
 
 def _starts(settings: CampaignSettings, generator: np.random.Generator) -> list[Atoms]:
@@ -105,6 +107,9 @@ def _minimization(
         start, number = partial(_drawn, explorer, seed), explorer.n_structures
     else:
         structures = read_structures(explorer.structures)
+        if explorer.cell:
+            for place, atoms in enumerate(structures):
+                require_three_dimensional_crystal(atoms, f"explorer {name!r}, structure {place}: cell = true")
         start, number = partial(_perturbed, structures, seed), len(structures)
     return MinimizationExplorer(
         name, folder, number, start,

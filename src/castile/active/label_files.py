@@ -60,6 +60,16 @@ class LabelResult:
         return copy
 
 
+def bare_structure(atoms: Atoms) -> Atoms:
+    """Return what an oracle sees of a structure: elements, positions, cell, periodicity, charges, moments."""
+    bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if atoms.has("initial_charges"):
+        bare.set_initial_charges(atoms.get_initial_charges())
+    if atoms.has("initial_magmoms"):
+        bare.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    return bare
+
+
 def write_task(folder: Path, atoms: Atoms, oracle: OracleSettings) -> None:
     """Write what is asked for; positions keep every digit."""
     bare = atoms.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -116,10 +117,14 @@ class MinimizationExplorer(Explorer):
             atoms = Atoms.fromdict(ase.io.jsonio.decode(state.atoms))
         else:
             atoms = self._start(guide.cycle, state.index)
-        calculator = guide.surrogate.calculator()
-        atoms.calc = calculator
         place = f"{self.name}/cycle {guide.cycle}/structure {state.index}"
         key = f"{place}/round {state.round}"
+        if not guide.surrogate.knows_elements(atoms):
+            if guide.is_settled(f"{place}/start"):
+                return  # an element that cannot be computed
+            raise _Stop(Candidate(f"{place}/start", atoms, math.inf))
+        calculator = guide.surrogate.calculator()
+        atoms.calc = calculator
         labelled = state.round > 0 and guide.is_settled(f"{place}/round {state.round - 1}")
 
         def look(progress: RelaxationProgress) -> None:
@@ -142,7 +147,8 @@ class MinimizationExplorer(Explorer):
             if called:
                 self._state = replace(state, step=step)
                 raise _Stop(Candidate(key, frame, assessment.deviation))
-            self._record.add_frame(frame, observation, assessment)
+            if not guide.was_computed(frame):
+                self._record.add_frame(frame, observation, assessment)
 
         remaining = max(1, self._max_steps - state.step)
         relax(atoms, self._cell, self._max_force, max_steps=remaining, progress=look)

@@ -41,7 +41,7 @@ class PoolExplorer(Explorer):
         self._source = StructureSource(list(files), keys)
 
     def explore(self, guide: Guide) -> Exploration:
-        """Assess every structure that has no label; the best known are left out."""
+        """Assess every structure that has no label, nor is the same as one that has."""
         record = Record(self.folder, f"cycle-{guide.cycle}-model-{guide.surrogate.version}")
         worst: list[tuple[float, int, Atoms]] = []
         total = len(self._source)
@@ -52,6 +52,8 @@ class PoolExplorer(Explorer):
             if guide.is_settled(self._key(index)):
                 continue
             atoms = structure.atoms.copy()
+            if guide.was_computed(atoms):
+                continue
             assessment = guide.surrogate.assess(atoms)
             asks = assessment.deviation > guide.threshold
             observation = Observation(

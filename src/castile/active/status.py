@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from castile.active.campaign_files import CampaignFiles, CampaignState
 from castile.active.exploration import Observation, read_trace
@@ -27,10 +29,14 @@ class Way:
     def n_steps(self) -> int:
         """Steps of dynamics and relaxations, or structures of a pool, that were explored."""
         last: dict[tuple[int, int], int] = {}
+        single = set()
         for seen in self.observations:
+            if math.isnan(seen.time_fs):  # every structure is looked at, and those with labels are left out
+                single.add((seen.cycle, seen.walker, seen.step))
+                continue
             place = seen.cycle, seen.walker
             last[place] = max(last.get(place, 0), seen.step + 1)
-        return sum(last.values())
+        return sum(last.values()) + len(single)
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ def campaign_status(directory: str | Path) -> CampaignStatus:
         raise InputError(
             f"{files.settings_file}: cannot be read ({error}); start castile learn again"
         ) from None
-    store = CalculationStore(settings["store"])
+    store = CalculationStore(_place_of_store(settings, files.directory))
     target = float(settings["stop"]["force_error"])
     threshold = settings["threshold"]
     return CampaignStatus(
@@ -175,6 +181,15 @@ def campaign_status(directory: str | Path) -> CampaignStatus:
         versions=read_versions(files.models),
         ways=read_ways(files.explorers),
     )
+
+
+def _place_of_store(settings: dict[str, Any], directory: Path) -> str:
+    """Return the store of a campaign, whose directory may have moved since its last start."""
+    store = str(settings["store"])
+    if "://" in store:
+        return store
+    moved = directory / os.path.relpath(store, settings["directory"])
+    return str(moved) if moved.exists() else store
 
 
 def read_ways(folder: Path) -> tuple[Way, ...]:

@@ -88,7 +88,7 @@ class CalculationStore:
                 f"origin {origin!r} of request {key!r}: begin with a letter; no control characters"
             )
         validate_structure(atoms, f"request {key!r}", smallest_distance=0.0)
-        fingerprint = _fingerprint(atoms, task)
+        fingerprint = structure_fingerprint(atoms, task)
         with self.database.transaction() as transaction:
             known = transaction.fetch("SELECT id FROM castile_requests WHERE key=?", (key,))
             if known:
@@ -205,6 +205,15 @@ class CalculationStore:
             known = transaction.fetch("SELECT id FROM castile_requests WHERE key=?", (key,))
             return _find(transaction, known[0][0]) if known else None
 
+    def fingerprints(self, prefix: str = "") -> frozenset[str]:
+        """Return `structure_fingerprint` of all calculations that were requested under this prefix."""
+        statement = (
+            "SELECT fingerprint FROM castile_calculations WHERE id IN "
+            "(SELECT id FROM castile_requests WHERE substr(key, 1, ?) = ?)"
+        )
+        with self.database.transaction() as transaction:
+            return frozenset(row[0] for row in transaction.fetch(statement, (len(prefix), prefix)))
+
     def counts(self, prefix: str = "") -> dict[State, int]:
         """Return the number of calculations (requested under this prefix) in every state."""
         calculations = self.calculations(prefix=prefix)
@@ -244,8 +253,8 @@ class CalculationStore:
         )
 
 
-def _fingerprint(atoms: Atoms, task: str) -> str:
-    """Hash of what an oracle sees of a structure, and of the task."""
+def structure_fingerprint(atoms: Atoms, task: str) -> str:
+    """Return a hash of what an oracle sees of a structure, and of the task."""
     digest = hashlib.blake2b(geometry_hash(atoms), digest_size=16)
     for array in (atoms.get_initial_magnetic_moments(), atoms.get_initial_charges()):
         digest.update(array.astype("<f8").tobytes())
@@ -295,4 +304,4 @@ def _calculation(row: tuple[Any, ...]) -> Calculation:
     )
 
 
-__all__ = ["NEXT", "Calculation", "CalculationStore", "State", "Transition"]
+__all__ = ["NEXT", "Calculation", "CalculationStore", "State", "Transition", "structure_fingerprint"]

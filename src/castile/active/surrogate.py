@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,8 +55,14 @@ class Surrogate:
         calibration = Calibration(forces=self.calibration, source="calibrated by the labels of the campaign")
         return UncertaintyModel(self.gap.fitted_model, self.gap.uncertainty.posterior, calibration)
 
+    def knows_elements(self, atoms: Atoms) -> bool:
+        """Whether the model has learned of every element of a structure."""
+        return set(atoms.numbers.tolist()) <= set(self.gap.fitted_model.elements)
+
     def assess(self, atoms: Atoms) -> Assessment:
-        """Return the deviations of a structure, exact ones up to 64 atoms."""
+        """Return the deviations of a structure, exact ones up to 64 atoms; infinite with unknown elements."""
+        if not self.knows_elements(atoms):
+            return Assessment(math.inf, math.inf)
         uncertain = self.uncertainty.predict(atoms, AUTO, self.gap.threads)
         forces = uncertain.forces_std
         return Assessment(uncertain.force_deviation, float(np.mean(forces**2)))

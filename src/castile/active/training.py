@@ -38,7 +38,7 @@ class Version:
     ids : tuple of int
         Calculations that it was trained on.
     kind : "fit", "update" or "relearn"
-        New sparse points and hyper-parameters; more labels only; hyper-parameters too.
+        New sparse points (and elements) and hyper-parameters; more labels only; hyper-parameters too.
     at_fit : int
         Number of labels at the last fit.
     updates : int
@@ -49,7 +49,7 @@ class Version:
     seconds : float
         What it took.
     surprises : tuple of Surprise
-        The new labels against the version before.
+        The new labels against the version before, but for those of elements that it did not know.
     """
 
     number: int
@@ -126,9 +126,10 @@ class ModelHistory:
             kind, at_fit, updates = "fit", len(new), 0
         else:
             last = self.versions[-1]
-            surprises = [self.surrogate.surprise_of(atoms) for atoms in new]
+            known_elements = [atoms for atoms in new if self.surrogate.knows_elements(atoms)]
+            surprises = [self.surrogate.surprise_of(atoms) for atoms in known_elements]
             known, at_fit, updates = last.ids, last.at_fit, last.updates + 1
-            kind = self._kind(last, len(new))
+            kind = self._kind(last, len(new)) if len(known_elements) == len(new) else "fit"
             if kind == "fit":
                 labels = all_labels()
                 gap, at_fit, updates = self._fit(labels), len(labels), 0
