@@ -199,8 +199,8 @@ def sampled_deviations(
         grown = _stress_factor(calibration, parts) * _growth(kind, parts, near, 1.0).max()
         stress = np.sqrt((stress_spread * grown) ** 2 + calibration.stress.floor**2)
         stress *= calibration.factors("stress", mean, levels("stress", stress))
-    factors = calibration.factors("forces", mean, levels("forces", forces_with(1.0).ravel()))
-    return SampledForces(forces_with(factors.reshape(-1, 3)[:, :1]), stress, spread, stress_spread)
+    factors = calibration.factors("forces", mean, levels("forces", forces_with(1.0).ravel())[::3])
+    return SampledForces(forces_with(factors[:, None]), stress, spread, stress_spread)
 
 
 def _growth(kind: KindCalibration, parts: VarianceParts, near: Array, factor: Array | float) -> Array:
