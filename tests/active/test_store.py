@@ -1,6 +1,7 @@
 """The store: the ledger is right, changes are durable and atomic, in SQLite and in PostgreSQL."""
 
 import multiprocessing
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -213,5 +214,28 @@ def test_bad_names_are_refused(tmp_path: Path, copper: Atoms) -> None:
 
 def test_a_server_that_does_not_answer_is_named() -> None:
     pytest.importorskip("psycopg2", reason="psycopg2 is missing: pip install 'castile[postgres]'")
-    with pytest.raises(InputError, match="cannot be opened"):
-        CalculationStore("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(InputError, match=r"nobody:\.\.\.@127.* cannot be opened") as error:
+        CalculationStore("postgresql://nobody:secret@127.0.0.1:1/none")
+    assert "secret" not in str(error.value)
+
+
+def test_a_full_disk_is_a_message_and_loses_nothing(tmp_path: Path, copper: Atoms) -> None:
+    store = CalculationStore(tmp_path / "store.db")
+    store.request(copper, "a")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "store.db").stat().st_size, hard))
+    try:
+        with pytest.raises(
+            InputError, match=r"store\.db: cannot be opened or written .* same command goes on"
+        ):
+            [store.request(copper * (1 + number, 1, 1), f"b {number}") for number in range(200)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    known = store.calculations()
+    assert store.request(copper * (1, 1, 300), "c").id == known[-1].id + 1
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_text("these are notes, and no database at all\n" * 100)
+    with pytest.raises(InputError, match="not a database"):
+        CalculationStore(tmp_path / "store.db")

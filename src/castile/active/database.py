@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ class AseDatabase:
         Raises
         ------
         InputError
-            If the server cannot be reached.
+            If the server cannot be reached any more, the disk is full, or the file may not be written.
         """
-        with self._lock:
+        with self._lock, self._explained():
             connection = self._open()
             self._database.connection = connection
             self._database.change_count = 0
@@ -76,19 +77,30 @@ class AseDatabase:
                 yield Transaction(self._database, connection)
                 connection.commit()
             except BaseException:
-                getattr(connection, "con", connection).rollback()
+                with suppress(Exception):  # a connection that is lost has rolled back by itself
+                    getattr(connection, "con", connection).rollback()
                 raise
             finally:
                 self._database.connection = None
-                connection.close()
+                with suppress(Exception):
+                    connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Context in which errors of the database itself become messages."""
+        try:
+            yield
+        except Exception as error:
+            if type(error).__name__ not in ("OperationalError", "InterfaceError", "DatabaseError"):
+                raise
+            place = f"store {_without_password(self.url)}"
+            raise InputError(
+                f"{place}: cannot be opened or written ({str(error).strip()}); nothing that was entered before "
+                "is lost, and when this is mended the same command goes on"
+            ) from error
 
     def _open(self) -> Any:
-        try:
-            connection = self._database._connect()
-        except Exception as error:
-            if type(error).__name__ != "OperationalError":
-                raise
-            raise InputError(f"store {self.url}: cannot be opened ({str(error).strip()})") from None
+        connection = self._database._connect()
         if self.is_postgres:  # held until the connection closes; ASE commits when it makes its tables
             connection.cursor().execute("SELECT pg_advisory_lock(?)", (_ADVISORY_LOCK,))
             self._database._initialize(connection)
@@ -101,6 +113,10 @@ class AseDatabase:
         if not connection.in_transaction:
             connection.execute("BEGIN IMMEDIATE")
         return connection
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:...@", url)
 
 
 class Transaction:
