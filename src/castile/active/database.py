@@ -95,8 +95,8 @@ class AseDatabase:
                 raise
             place = f"store {_without_password(self.url)}"
             raise InputError(
-                f"{place}: cannot be opened or written ({str(error).strip()}); nothing that was entered before "
-                "is lost, and when this is mended the same command goes on"
+                f"{place}: cannot be opened or written ({str(error).strip()}); nothing that was entered "
+                "before is lost, and when this is mended the same command goes on"
             ) from error
 
     def _open(self) -> Any:
