@@ -10,11 +10,12 @@ from ase.build import bulk
 
 import castile
 from castile.evaluation.calibrate import calibrate
-from castile.potentials import local_errors
-from castile.potentials.calibration import KindCalibration, VarianceParts
+from castile.potentials import hold_out_calibration, local_errors
+from castile.potentials.calibration import Calibration, KindCalibration, VarianceParts
 from castile.potentials.calibration_fit import fit_kind, fit_local
 from castile.potentials.environment import Environment
 from castile.potentials.held_out import HeldOutLabels
+from castile.potentials.hold_out_calibration import _joined_errors
 from castile.potentials.local_errors import LocalErrors, factor_of
 from castile.potentials.mean_soap import MeanSoap
 from castile.potentials.soap_functionals import full_spectra
@@ -341,6 +342,23 @@ def test_files_keep_them_and_updates_add_to_them(tmp_path: Path) -> None:
     assert near[0] > 2.0 * far[0]
 
 
+def test_an_update_keeps_how_old_errors_differ_and_not_their_size() -> None:
+    """The factor between averaged and old deviations says nothing about errors near old structures."""
+    first, second = scattered(30, seed=0), scattered(30, seed=1)
+    small, large = KindCalibration(1.0, 1.0, 0.1), KindCalibration(3.0, 3.0, 0.3)
+    parts = VarianceParts(np.full(1, 0.04), np.zeros(1), np.ones(1))
+    before, new, averaged = (
+        Calibration(energy=kind, local=local)
+        for kind, local in ((small, first), (large, second), (KindCalibration(2.0, 2.0, 0.2), None))
+    )
+    joined = _joined_errors(before, new, averaged, [HeldOutLabels("energy", np.ones(1), parts)])
+    assert joined is not None
+    np.testing.assert_array_equal(joined.ratios["energy"][:30], first.ratios["energy"])
+    np.testing.assert_allclose(joined.ratios["energy"][30:], 1.5 * second.ratios["energy"])
+    np.testing.assert_allclose(joined.levels["energy"][:30], 2.0 * first.levels["energy"])
+    np.testing.assert_allclose(joined.levels["energy"][30:], second.levels["energy"] / 1.5)
+
+
 def test_the_newest_structures_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_errors, "MOST_STRUCTURES", 50)
     first, second = scattered(40, seed=0), scattered(30, seed=1).with_kind("forces", *np.ones((2, 30)))
@@ -358,6 +376,16 @@ def test_the_command_calibrate_makes_them_too() -> None:
     assert result.calibration.local is not None
     assert len(result.calibration.local.means) == 24
     np.testing.assert_allclose(result.calibration.local.means[5], gap.uncertainty.mean_of(others[5]))
+
+
+def test_of_many_structures_some_make_the_factors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold_out_calibration, "MOST_STRUCTURES", 30)
+    gap = castile.GAP(**OPTIONS).fit(copper_set(12))
+    result = calibrate(gap, [labelled(metal(100 + k, lattice=3.5 + 0.01 * k)) for k in range(45)])
+    assert result.calibration.n_structures == 45
+    assert result.calibration.local is not None
+    assert len(result.calibration.local.means) == 30
+    assert np.isfinite(result.calibration.local.ratios["forces"]).all()
 
 
 def test_models_without_soap_have_none() -> None:
