@@ -38,8 +38,8 @@ class LocalErrors:
 
     with the mean SOAP vectors m of structures (:class:`castile.potentials.mean_soap.MeanSoap`), their
     deviations sigma before the factor, m_0 = 1, and h of 0.7 times the median distance to the sixth
-    neighbour. A defect hardly changes the mean vector of a large crystal, but its deviations: they do not
-    take the factor of the crystal. Far from all structures g is 1.
+    neighbour. A defect hardly changes the mean vector of a large crystal, but deviations: with them it need
+    not take the factor of the crystal. Far from all structures g is 1.
 
     Source: Nadaraya, Theory Probab. Appl. 9, 141 (1964) (weights); Papadopoulos, Gammerman and Vovk, Proc.
     IASTED AIA (2008), 64 (intervals normalised by the errors of neighbours).
