@@ -47,6 +47,16 @@ def test_methods_without_a_model(tmp_path: Path, copper_data: Path, method: str)
     assert len(set(zip(found["structures"], found["atoms"], strict=True))) == 4
 
 
+def test_stratifying_by_a_key_that_is_not_there_is_told(tmp_path: Path, copper_data: Path) -> None:
+    indices = tmp_path / "i.json"
+    result = run(
+        copper_data, "-n", "2", "--indices", indices, "--method", "random", "--stratify",
+        "--config-type-key", "knid",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "has 'knid' (--config-type-key), so --stratify changed nothing" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -56,6 +66,8 @@ def test_methods_without_a_model(tmp_path: Path, copper_data: Path, method: str)
         (["-n", "2", "-o", "nowhere/out.xyz"], "there is no folder"),
         (["-n", "2", "-o", "a.json", "--indices", "a.json"], "name the same file"),
         (["-n", "2", "--indices", "i.json", "--model", "MODEL", "--zeta", "3"], "zeta = 3"),
+        (["-n", "2", "--indices", "i.json", "--amplitude", "0"], "amplitude = 0 eV: give a number above 0"),
+        (["-n", "2", "--indices", "i.json", "--cutoff", "-1"], "cutoff = -1 A: give a number above 0"),
         (["-n", "2", "--indices", "MODEL", "--model", "MODEL"], "would replace the model"),
         (["-n", "2", "--indices", "i.json", "--train", "nowhere.xyz"], "no such file"),
     ],

@@ -1,5 +1,6 @@
 """The process of a selection from what the user has: a fitted model, or nothing but the pool."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,13 @@ class PriorChoices:
     cutoff: float | None = None
     amplitude: float | None = None
     n_sparse: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that describe no kernel."""
+        for name, unit in (("zeta", ""), ("cutoff", " A"), ("amplitude", " eV")):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise InputError(f"{name} = {value:g}{unit}: give a number above 0, or leave it out")
 
     def refuse_beside_model(self) -> None:
         """Check that nothing contradicts a model; raises InputError that names the argument."""
@@ -91,7 +99,7 @@ def prior_process(
     added = SoapTerm(term.name, term.engine, term.elements, term.zeta, points, counts)
     nothing = Composition({}, "none")
     builder = RowBuilder((), nothing, None, FitSettings(soap=(), pair=()))
-    amplitude = choices.amplitude or DEFAULT_AMPLITUDE
+    amplitude = DEFAULT_AMPLITUDE if choices.amplitude is None else choices.amplitude
     return extended_process(builder, survey.elements, (), (), None, (added,), DEFAULT_NOISE, kinds, amplitude)
 
 

@@ -75,7 +75,7 @@ def select(
     import castile
     from castile.active.selection_file import check_selection_file
     from castile.active.structure_selection import PriorChoices, select_structures
-    from castile.cli.output import step_progress
+    from castile.cli.output import remark, step_progress
 
     if output is not None:
         check_selection_file(output)
@@ -87,6 +87,10 @@ def select(
             seed=seed, folder=scratch, progress=progress,
         )  # fmt: skip
     _print_selection(chosen, n_select)
+    if stratify and not any(chosen.config_types):
+        remark(
+            f"No chosen structure has {config_type_key!r} (--config-type-key), so --stratify changed nothing."
+        )
     _write(chosen, source, output, indices, json)
 
 
