@@ -18,6 +18,8 @@ from castile.active.campaign import run_campaign
 from castile.active.campaign_files import CampaignFiles
 from castile.active.campaign_settings import read_campaign
 from castile.active.ledger import State
+from castile.active.oracle_settings import OracleSettings
+from castile.active.presets import build_calculator
 from castile.active.status import CampaignStatus, campaign_status
 from castile.active.store import CalculationStore
 from castile.errors import InputError
@@ -227,6 +229,28 @@ def test_commands_beside_the_campaign_are_found(tmp_path: Path) -> None:
     ):
         path.write_text(f'{text[:start]}command = "{command}"\n{text[end:]}')
         assert read_campaign(path).oracle.command == words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[[explore]]", "[explore]", r"explore: give a list.*\[\[explore\]\]"),
+        (MODEL, "", r"model = 3: give a table \[model\]"),
+    ],
+)
+def test_tables_written_wrongly_are_named(old: str, new: str, message: str, tmp_path: Path) -> None:
+    path = write_campaign(tmp_path, head="model = 3" if new == "" else "")
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
+        run_campaign(path)
+
+
+def test_misspelt_options_of_presets_are_not_left_out() -> None:
+    with pytest.raises(InputError, match="oracle emt: there is no option 'asap_cutof'"):
+        build_calculator(OracleSettings(preset="emt", options={"asap_cutof": True}), Atoms("Cu"))
+    pytest.importorskip("tblite", reason="tblite is missing: pip install tblite")
+    with pytest.raises(InputError, match=r"oracle tblite: there is no option 'methode' .*method"):
+        build_calculator(OracleSettings(preset="tblite", options={"methode": "GFN1-xTB"}), Atoms("H"))
 
 
 @pytest.mark.parametrize(

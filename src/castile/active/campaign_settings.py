@@ -219,7 +219,12 @@ def parse_campaign(values: dict[str, Any], source: str, folder: Path, stem: str)
         Name of the directory, if none is given.
     """
     values = dict(values)
-    model = parse_settings(dict(values.pop("model", {})), f"{source}: [model]")
+    model_values = values.pop("model", {})
+    if not isinstance(model_values, dict):
+        raise InputError(
+            f"{source}: model = {model_values!r}: give a table [model]; castile fit has the keys"
+        )
+    model = parse_settings(dict(model_values), f"{source}: [model]")
     settings = parse_section(CampaignSettings, values, source)
     directory = folder / (settings.directory or stem)
     store = settings.store or str(directory / "store.db")

@@ -42,6 +42,7 @@ def build_calculator(settings: OracleSettings, atoms: Atoms) -> BaseCalculator:
             return _pyscf(options)
         if settings.preset == "unep":
             return _unep(options)
+        _require_known(options, EMT)
         return EMT(**options)
     except (ImportError, AttributeError, TypeError) as error:
         remedy = "check its name and options, and that its package is installed"
@@ -150,10 +151,19 @@ def k_points(atoms: Atoms, spacing: float) -> tuple[int, int, int]:
     return one, two, three
 
 
+def _require_known(options: dict[str, Any], calculator: type[BaseCalculator]) -> None:
+    """Refuse what these calculators take without a word and do not use: a method misspelt is another method."""
+    known = sorted(getattr(calculator, "default_parameters", {}))
+    for name in options:
+        if name not in known:
+            raise TypeError(f"there is no option {name!r} (known: {', '.join(known)})")
+
+
 def _tblite(options: dict[str, Any]) -> BaseCalculator:
     """GFN2-xTB unless another method is named."""
     from tblite.ase import TBLite
 
+    _require_known(options, TBLite)
     defaults: dict[str, Any] = {"method": "GFN2-xTB", "verbosity": 0}
     return TBLite(**(defaults | options))
 

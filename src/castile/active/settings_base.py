@@ -41,5 +41,7 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key; remove it or correct its name"
     if problem["type"] == "missing":
         return f"{key}: is missing; give it"
+    if problem["type"] == "tuple_type":
+        return f"{key}: give a list, [...]; tables of a list have two brackets, [[{key}]]"
     given = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
     return f"{key}{given}: {problem['msg'].removeprefix('Value error, ')}"

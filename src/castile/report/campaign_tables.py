@@ -77,8 +77,10 @@ def learning_table(status: CampaignStatus) -> Table:
     columns = ("labels learned", "new labels", "force error on them (eV/Å)", "force deviation (eV/Å)")
     note = (
         "Explorers ask for the structures that the model knows least, so these errors are larger than those "
-        "of an average structure. The first line is a cross-validation of the first labels."
+        "of an average structure."
     )
+    if points and points[0].n_labels == 0:
+        note += " The first line is a cross-validation of the first labels."
     return Table(columns, rows, "Learning curve", note)
 
 
