@@ -152,7 +152,7 @@ def k_points(atoms: Atoms, spacing: float) -> tuple[int, int, int]:
 
 
 def _require_known(options: dict[str, Any], calculator: type[BaseCalculator]) -> None:
-    """Refuse what these calculators take without a word and do not use: a method misspelt is another method."""
+    """Refuse what these calculators take without a word and do not use: a misspelt method is another one."""
     known = sorted(getattr(calculator, "default_parameters", {}))
     for name in options:
         if name not in known:
