@@ -157,6 +157,29 @@ def test_a_verification_without_labels_meets_nothing(tmp_path: Path) -> None:
     assert status.counts[State.FAILED] == 3
 
 
+def test_what_another_campaign_of_the_store_computes_is_no_failure(tmp_path: Path) -> None:
+    write(tmp_path / "pool.xyz", rattled("Cu", 2))
+    path = write_campaign(
+        tmp_path, POOL, head='store = "shared.db"', stop="force_error = 2.0\nmin_fresh = 1\nmax_cycles = 1"
+    )
+    add(path, "\n[initial]\nn_rattled = 0\n")
+    settings = read_campaign(path)
+    store = CalculationStore(settings.store)
+    structures = [atoms.copy() for atoms in read(tmp_path / "pool.xyz", ":")]
+    asked = [store.request(a, f"other {k}", task=settings.oracle.task) for k, a in enumerate(structures)]
+    for calculation in asked:
+        store.claim("the other", [calculation.id])
+    with pytest.raises(InputError, match=r"another program computes .*shared.db.*start again"):
+        run_campaign(path)
+    for calculation, atoms in zip(asked, structures, strict=True):
+        atoms.calc = EMT()
+        atoms.get_forces()
+        store.record(calculation.id, atoms)
+        store.accept(calculation.id)
+    assert run(path).counts[State.ACCEPTED] == 2
+    assert executions(tmp_path / "executions.log") == 0
+
+
 def test_hours_end_a_long_trajectory(tmp_path: Path) -> None:
     explorers = DYNAMICS.replace("n_steps = 150", "n_steps = 1000000")
     path = write_campaign(

@@ -200,6 +200,11 @@ class _Campaign:
                 f"stop.max_calculations = {self.settings.stop.max_calculations} allow only {len(asked)}; "
                 f"raise the budget, or raise initial.n_rattled and delete {self.files.directory}"
             )
+        if any(c.state in OPEN for c in others):
+            return (
+                f"fewer than {FEWEST_LABELS} of the first structures have labels, and another program "
+                f"computes some of them for the same store ({self.settings.store}); start again when it has"
+            )
         return (
             f"fewer than {FEWEST_LABELS} of the first structures could be labelled, so there is no model to "
             f"begin with; the first is {others[0].state}: {others[0].reason}\ncorrect [oracle] or [initial], "
