@@ -11,6 +11,7 @@ import numpy as np
 
 from castile.active.batches import choose_batch
 from castile.active.campaign_files import CampaignFiles
+from castile.active.campaign_reasons import FEWEST_LABELS, no_start, shortfall, success
 from castile.active.campaign_settings import CampaignSettings, read_campaign
 from castile.active.exploration import Candidate, FreshFrame, Guide, Observation, read_fresh
 from castile.active.initial import build_explorers, initial_candidates
@@ -24,7 +25,6 @@ from castile.execution.threads import limit_blas
 from castile.simulation.interruption import InterruptionRequest
 from castile.structures import LabelKeys, StructureSource
 
-FEWEST_LABELS = 2
 ALL_CYCLES = "all "
 """How the reason begins when no cycle is left."""
 
@@ -138,7 +138,7 @@ class _Campaign:
             return
         cycles_done = state.stopped.startswith(ALL_CYCLES) and state.cycle + 1 >= stop.max_cycles
         if small and state.verified_error is not None:
-            self._stop(self._success(state.predicted_error, state.verified_error), met=True)
+            self._stop(success(stop, state.predicted_error, state.verified_error), met=True)
         elif small or not cycles_done:
             self.state = self.files.write_state(replace(state, stopped="", target_met=False))
 
@@ -188,28 +188,9 @@ class _Campaign:
                 return
             accepted = self.store.calculations(State.ACCEPTED, prefix=self._key(""))
             if len(accepted) < FEWEST_LABELS:
-                raise InputError(self._no_start())
+                asked = self.store.calculations(prefix=self._key(""))
+                raise InputError(no_start(self.settings, asked))
         self._learn()
-
-    def _no_start(self) -> str:
-        asked = self.store.calculations(prefix=self._key(""))
-        others = [c for c in asked if c.state is not State.ACCEPTED]
-        if not others:
-            return (
-                f"a model needs {FEWEST_LABELS} labels to begin with, and [initial] and "
-                f"stop.max_calculations = {self.settings.stop.max_calculations} allow only {len(asked)}; "
-                f"raise the budget, or raise initial.n_rattled and delete {self.files.directory}"
-            )
-        if any(c.state in OPEN for c in others):
-            return (
-                f"fewer than {FEWEST_LABELS} of the first structures have labels, and another program "
-                f"computes some of them for the same store ({self.settings.store}); start again when it has"
-            )
-        return (
-            f"fewer than {FEWEST_LABELS} of the first structures could be labelled, so there is no model to "
-            f"begin with; the first is {others[0].state}: {others[0].reason}\ncorrect [oracle] or [initial], "
-            f"and delete {self.files.directory}"
-        )
 
     def _take_training_data(self) -> None:
         """Enter labelled structures that are given as accepted calculations; what is there stays."""
@@ -287,10 +268,10 @@ class _Campaign:
         )
         met = verified <= stop.force_error if verified is not None else enough and not n_verified
         if met:
-            self._stop(self._success(predicted, verified), met=True)
+            self._stop(success(stop, predicted, verified), met=True)
         elif self.state.cycle + 1 >= stop.max_cycles:
-            shortfall = self._shortfall(predicted, verified, len(fresh))
-            self._stop(f"{ALL_CYCLES}{stop.max_cycles} cycles are done; {shortfall}", met=False)
+            missing = shortfall(stop, predicted, verified, len(fresh))
+            self._stop(f"{ALL_CYCLES}{stop.max_cycles} cycles are done; {missing}", met=False)
         else:
             self.state = self.files.write_state(replace(self.state, cycle=self.state.cycle + 1))
 
@@ -317,33 +298,6 @@ class _Campaign:
                 weights.append(surprise.n_atoms)
         self._learn()
         return math.sqrt(sum(squares) / sum(weights)) if weights else None
-
-    def _success(self, predicted: float | None, verified: float | None) -> str:
-        stop = self.settings.stop
-        errors = (
-            []
-            if predicted is None
-            else [f"{predicted:.4g} eV/A predicted on explored structures without labels"]
-        )
-        if verified is not None:
-            errors.append(f"{verified:.4g} eV/A against verification labels")
-        elif stop.n_verified:
-            errors.append("not verified, because no calculation is left")
-        return f"target met: force error {', '.join(errors)}; wanted {stop.force_error:g} eV/A"
-
-    def _shortfall(self, predicted: float, verified: float | None, n_fresh: int) -> str:
-        stop = self.settings.stop
-        wanted = f"wanted {stop.force_error:g} eV/A"
-        if verified is not None:
-            return f"force error {verified:.4g} eV/A against verification labels, {wanted}"
-        if math.isnan(predicted):
-            return f"no structure without a label was explored after the last label, {wanted}"
-        if predicted > stop.force_error:
-            return f"force error {predicted:.4g} eV/A predicted, {wanted}"
-        if n_fresh < stop.min_fresh:
-            few = f"on only {n_fresh} structures without labels (stop.min_fresh = {stop.min_fresh})"
-            return f"force error {predicted:.4g} eV/A predicted, but {few}, {wanted}"
-        return f"force error {predicted:.4g} eV/A predicted, but no label to verify it could be had, {wanted}"
 
     def _stop(self, reason: str, met: bool) -> None:
         self.state = self.files.write_state(replace(self.state, stopped=reason, target_met=met))
