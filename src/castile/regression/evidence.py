@@ -45,14 +45,18 @@ class EvidenceResult:
     """Learned noise levels and amplitudes.
 
     Arguments:
-        kinds, sigmas: kinds of label and their noise, in the unit of the label.
-        terms, amplitudes: names of the terms and their delta_t.
+        kinds: kinds of label.
+        sigmas: their noise, in the unit of the label.
+        terms: names of the terms.
+        amplitudes: their delta_t, eV.
         jitters: relative jitter of each term's K_mm.
         log_evidence: log p(labels) at the result, without the hyper-priors.
         effective_parameters: how many parameters the labels of each kind fix.
         log_errors: standard errors of (log sigma, log delta), NaN for what was not learned.
-        n_iterations, n_evaluations: steps taken; matrices factored.
-        converged, message: whether the maximum was reached, and how it ended.
+        n_iterations: steps taken.
+        n_evaluations: matrices factored.
+        converged: whether the maximum was reached.
+        message: how it ended.
 
     """
 

@@ -24,7 +24,8 @@ class Posterior:
         R: (n_columns, n_columns), upper triangular; R^T R is the posterior precision.
         priors: Cholesky factor of each term's K_mm; holds the jitter that was used.
         amplitudes: delta_t of each term.
-        kinds, sigmas: kinds of label and their noise.
+        kinds: kinds of label.
+        sigmas: their noise, in the unit of the label.
         effective_parameters: per kind, tr(A (R^T R)^-1 A^T) / sigma^2: how many parameters its labels fix.
             All kinds together at most n_columns.
         log_evidence: log p(all labels).
