@@ -32,8 +32,8 @@ from benchmarks.records import Record, print_record, write_record
 from benchmarks.scaling import scaling as run_scaling
 from benchmarks.screening import screening as run_screening
 from benchmarks.screening_recall import screening_recall
-from benchmarks.selection import draw as draw_selection
 from benchmarks.selection import selection as run_selection
+from benchmarks.selection_record import draw as draw_selection
 from benchmarks.smoke import Disagreement
 from benchmarks.smoke import smoke as run_smoke
 from benchmarks.speed import speed as run_speed

@@ -1,7 +1,6 @@
 """Learning curves of selection strategies: labels of the silicon training file bought one after the other."""
 
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +9,11 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from benchmarks.data import data_files
 from benchmarks.isolation import run_isolated
-from benchmarks.records import Check, Record, Table, figure
+from benchmarks.records import Record
+from benchmarks.selection_record import GREEDY, N_START, STRATEGIES, WITHIN, record_of
 
-N_SPARSE, N_START, N_SEEDS, N_BOUGHT, STEP = 800, 10, 5, 44, 2
-WITHIN = 1.10
-STRATEGIES = ("random", "farthest", "variance", "pool-variance")
-GREEDY = ("variance", "pool-variance")
+N_SPARSE, N_SEEDS, N_BOUGHT, STEP = 800, 5, 44, 2
+AT_ONCE = (10, 20, 30, 40)
 
 
 @dataclass(frozen=True)
@@ -50,96 +48,6 @@ def selection(quick: bool, threads: int) -> Record:
     }
     result = run_isolated("benchmarks.selection:learning_curves", arguments, threads)
     return record_of(result, quick)
-
-
-def record_of(result: dict[str, Any], quick: bool) -> Record:
-    """Numbers, tables and checks of the curves."""
-    runs = result["runs"]
-    numbers = {key: value for key, value in result.items() if key != "runs"}
-    numbers["runs"] = runs
-    rows = []
-    whole = {strategy: whole_curve_needs(runs, strategy, result["full_rmse"]) for strategy in STRATEGIES}
-    needed = {strategy: mean_needs(runs, strategy, "labels") for strategy in STRATEGIES}
-    for strategy in STRATEGIES:
-        mine = [run for run in runs if run["strategy"] == strategy]
-        atoms = mean_needs(runs, strategy, "atoms")
-        numbers[f"{strategy}/labels_needed_by_mean_curve"] = whole[strategy]
-        numbers[f"{strategy}/labels_needed"] = needed[strategy]
-        numbers[f"{strategy}/atoms_needed"] = atoms
-        above = "" if all(run["within"] is not None for run in mine) else "> "
-        rows.append(
-            (
-                strategy,
-                f"{whole[strategy]:.0f}",
-                f"{whole[strategy] / whole['random']:.2f}",
-                f"{above}{needed[strategy]:.1f}",
-                " ".join(f"{labels_needed(run, 'labels'):.0f}" for run in mine),
-                f"{needed[strategy] / needed['random']:.2f}",
-                f"{(needed[strategy] - N_START) / max(needed['random'] - N_START, 1e-9):.2f}",
-                f"{atoms:.0f}",
-                f"{np.mean([run['rmse'][-1] for run in mine]):.4f}",
-            )
-        )
-    columns = (
-        "strategy", "labels, mean curve", "of random's", "labels, mean over seeds", "per seed", "of random's",
-        "bought, of random's", "atoms needed", "force RMSE at the end (eV/A)",
-    )  # fmt: skip
-    title = f"Labels until the force RMSE is within {WITHIN - 1:.0%} of that of the whole pool"
-    checks = tuple(
-        Check(
-            f"{strategy}: labels needed, {reading}, of random's", found[strategy] / found["random"], 0.5, ""
-        )
-        for strategy in GREEDY
-        for reading, found in (("mean curve", whole), ("mean over seeds", needed))
-    )
-    notes = (
-        f"pool {result['n_pool']} structures, start {N_START} random ones (counted as labels), "
-        f"{result['n_columns']} columns, {result['cpu_seconds'] / 60:.1f} min of processor time in all",
-        f"force RMSE on the test file with the whole pool: {figure(result['full_rmse'])} eV/A",
-        "the strategies end at "
-        + ", ".join(
-            f"{strategy} {max(run['labels'][-1] for run in runs if run['strategy'] == strategy)}"
-            for strategy in STRATEGIES
-        )
-        + " labels",
-        *_kinds_note(runs),
-    )
-    table = Table(title, columns, tuple(rows))
-    return Record("selection", quick, numbers, checks, (table,), notes)
-
-
-def _kinds_note(runs: list[dict[str, Any]]) -> list[str]:
-    notes = []
-    for strategy in STRATEGIES:
-        counts: Counter[str] = Counter()
-        for run in runs:
-            if run["strategy"] == strategy:
-                counts.update(run["bought_kinds"])
-        total = max(sum(counts.values()), 1)
-        shares = ", ".join(f"{kind} {count / total:.0%}" for kind, count in sorted(counts.items()))
-        notes.append(f"kinds among the first 20 bought by {strategy}: {shares}")
-    return notes
-
-
-def labels_needed(run: dict[str, Any], unit: str) -> float:
-    """Labels (or atoms) at which the curve first comes within the margin; its end where it does not."""
-    within = run["within"]
-    return float(run[unit][-1] if within is None else run[unit][within])
-
-
-def mean_needs(runs: list[dict[str, Any]], strategy: str, unit: str) -> float:
-    """Mean over the seeds of the labels (or atoms) that a strategy needs."""
-    return float(np.mean([labels_needed(run, unit) for run in runs if run["strategy"] == strategy]))
-
-
-def whole_curve_needs(runs: list[dict[str, Any]], strategy: str, full_rmse: float) -> float:
-    """Labels from which on the mean of the curves of all seeds stays within the margin; its end if never."""
-    mine = [run for run in runs if run["strategy"] == strategy]
-    shortest = min(len(run["rmse"]) for run in mine)
-    mean = np.mean([run["rmse"][:shortest] for run in mine], axis=0)
-    outside = np.flatnonzero(mean > WITHIN * full_rmse)
-    first = 0 if len(outside) == 0 else min(int(outside[-1]) + 1, shortest - 1)
-    return float(mine[0]["labels"][first])
 
 
 def learning_curves(train: str, test: str, n_sparse: int, n_seeds: int, n_bought: int) -> dict[str, Any]:
@@ -177,13 +85,32 @@ def learning_curves(train: str, test: str, n_sparse: int, n_seeds: int, n_bought
                     "cpu_seconds": time.process_time() - began,
                 }
             )
+    at_once = {
+        strategy: chosen_at_once(strategy, train, fitted, tested, [n for n in AT_ONCE if n < len(pool)])
+        for strategy in STRATEGIES
+    }
     return {
         "n_pool": len(pool),
         "n_columns": builder.n_columns,
         "full_rmse": everything,
+        "at_once": at_once,
         "cpu_seconds": time.process_time() - started,
         "runs": runs,
     }
+
+
+def chosen_at_once(
+    strategy: str, train: str, fitted: list[Whitened], tested: list[Whitened], counts: list[int]
+) -> dict[str, float]:
+    """Force RMSE with so many structures chosen at once, without any label; random: mean of five orders."""
+    from castile.active.structure_selection import select_structures
+
+    if strategy == "random":
+        orders = [np.random.default_rng(seed).permutation(len(fitted)).tolist() for seed in range(N_SEEDS)]
+    else:
+        orders = [select_structures(train, counts[-1], method=strategy).structures.tolist()]
+    errors = np.mean([curve(fitted, order, counts, tested) for order in orders], axis=0)
+    return {str(count): float(error) for count, error in zip(counts, errors, strict=True)}
 
 
 def load_rows(train: str, test: str, n_sparse: int) -> tuple[Any, list[LabelledRows], list[LabelledRows]]:
@@ -264,7 +191,9 @@ def buy(
 ) -> list[int]:
     """Structures in the order in which a strategy asks for their labels."""
     from castile.selection import farthest_points
-    from castile.selection.information import OwnInformation, PosteriorRoot, TargetVariance, greedy_blocks
+    from castile.selection.criteria import Criterion, Information, OwnVariance, TargetCovariance
+    from castile.selection.greedy import greedy_blocks
+    from castile.selection.posterior_root import PosteriorRoot
     from castile.selection.row_blocks import BlockFile, compress_block
 
     if strategy == "random":
@@ -274,14 +203,15 @@ def buy(
         return farthest_points(features, n_wanted, initial=start).tolist()
     n_columns = whitened[0].block.shape[1]
     root = PosteriorRoot.given(sum(whitened[i].block.T @ whitened[i].block for i in start))
-    criterion: Any = OwnInformation()
+    criterion: Criterion = Information() if strategy == "information" else OwnVariance()
     if strategy == "pool-variance":
         metric = sum(s.forces.T @ s.forces for s in whitened) / sum(len(s.forces) for s in whitened)
-        criterion = TargetVariance(root.matrix.T @ metric @ root.matrix)
+        criterion = TargetCovariance(root.matrix.T @ metric @ root.matrix)
     with BlockFile(n_columns) as blocks:
         for i in rest:
             blocks.append(compress_block(whitened[i].block, 1e-3))
-        choice = greedy_blocks(blocks, n_wanted, criterion=criterion, root=root)
+        costs = [len(whitened[i].block) if strategy == "variance" else 1 for i in rest]
+        choice = greedy_blocks(blocks, n_wanted, criterion=criterion, root=root, costs=costs)
     return [rest[i] for i in choice.indices]
 
 
@@ -302,42 +232,3 @@ def curve(
         weights = cho_solve(cho_factor(precision, lower=True), overlap)
         errors.append(float(np.sqrt(np.mean((forces @ weights - targets) ** 2))))
     return errors
-
-
-def draw(record: Record, path: Any) -> None:
-    """Draw the learning curves: mean over the seeds, and the band from the lowest to the highest."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FormatStrFormatter
-
-    from castile.report import style
-
-    runs = record.numbers["runs"]
-    colors = dict(
-        zip(STRATEGIES, mpl.colormaps["viridis"](np.linspace(0.0, 0.9, len(STRATEGIES))), strict=True)
-    )
-    with mpl.rc_context({**style.FIGURE_SETTINGS, "savefig.facecolor": "white", "axes.facecolor": "white"}):
-        drawing = Figure(figsize=(10.0, 4.0), layout="constrained")
-        for axes, unit in zip(drawing.subplots(1, 2, sharey=True), ("labels", "atoms"), strict=True):
-            for strategy in STRATEGIES:
-                mine = [run for run in runs if run["strategy"] == strategy]
-                shortest = min(len(run["rmse"]) for run in mine)  # duplicates are never chosen by distance
-                errors = np.array([run["rmse"][:shortest] for run in mine])
-                x = np.mean([run[unit][:shortest] for run in mine], axis=0)
-                axes.plot(x, errors.mean(axis=0), color=colors[strategy], label=strategy)
-                axes.fill_between(
-                    x, errors.min(axis=0), errors.max(axis=0), color=colors[strategy], alpha=0.15, linewidth=0
-                )
-            limit = WITHIN * record.numbers["full_rmse"]
-            axes.axhline(limit, color=style.MUTED, linewidth=0.8)
-            last = max(run[unit][-1] for run in runs if run["strategy"] in GREEDY)
-            axes.set(
-                xlabel={"labels": "labelled structures", "atoms": "labelled atoms"}[unit],
-                xlim=(0, 1.6 * last),
-            )
-        first = drawing.axes[0]
-        first.set(ylabel="force RMSE on the test file (eV/Å)", yscale="log")
-        first.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        first.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
-        first.legend(fontsize=8.5)
-        drawing.savefig(path, dpi=130, metadata={"Software": None})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from castile.active.pool_prior import prior_process
 from castile.active.structure_selection import PriorChoices, select_structures
 from castile.report import style
-from castile.selection.information import PosteriorRoot
+from castile.selection.posterior_root import PosteriorRoot
 from castile.structures import StructureSource
 
 TARGET = Path(__file__).parent / "images" / "boldness.png"
@@ -32,8 +32,8 @@ def deviations(zeta: float, amplitude: float) -> tuple[list[int], NDArray[np.flo
     features = [process.label_features(structure) for structure in pool]
     root = PosteriorRoot(process.n_columns)
     for position in chosen.structures:
-        root.observe(root.whiten(features[position][0]))
-    energies = np.concatenate([target for _, target in features])
+        root.observe(root.whiten(features[position].rows))
+    energies = np.concatenate([found.energy for found in features])
     return chosen.structures.tolist(), np.sqrt(np.sum(root.whiten(energies) ** 2, axis=1))
 
 

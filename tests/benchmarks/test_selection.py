@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-from benchmarks.selection import (
+from benchmarks.selection import LabelledRows, Whitened, buy, curve
+from benchmarks.selection_record import (
     N_START,
     STRATEGIES,
-    LabelledRows,
-    Whitened,
-    buy,
-    curve,
     labels_needed,
     record_of,
     whole_curve_needs,
@@ -29,6 +26,7 @@ def test_record_counts_labels_and_says_what_was_not_reached():
     ]
     runs[-1]["within"] = None
     result = {"n_pool": 40, "n_columns": 9, "full_rmse": 0.1, "cpu_seconds": 60.0, "runs": runs}
+    result["at_once"] = {strategy: {"10": 0.3, "20": 0.12} for strategy in STRATEGIES}
     record = record_of(result, True)
     assert record.numbers["random/labels_needed"] == 14
     assert record.numbers["variance/labels_needed"] == 12
@@ -39,6 +37,8 @@ def test_record_counts_labels_and_says_what_was_not_reached():
     assert rows["variance"][6] == f"{(12 - N_START) / (14 - N_START):.2f}"
     assert {check.label.split(":")[0] for check in record.checks} == {"variance", "pool-variance"}
     assert labels_needed(run("random", 0, None), "atoms") == 64 * 14
+    assert record.tables[1].rows[0] == ("random", "3.00", "1.20")
+    assert record.numbers["farthest/rmse_of_20_at_once"] == 0.12
 
 
 def test_the_mean_curve_must_stay_within_the_margin():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from castile.errors import InputError
-from castile.selection.information import information_gain
+from castile.selection.criteria import information_gain
 from castile.selection.row_blocks import BlockFile, compress_block
 
 

@@ -12,14 +12,15 @@ from castile.descriptors.soap import SOAP
 from castile.execution.threads import limit_blas
 from castile.potentials.gap import GAP
 from castile.selection import farthest_points
-from castile.selection.information import PosteriorRoot, information_gain, repeated_information
+from castile.selection.criteria import OwnVariance, information_gain, repeated_information
+from castile.selection.posterior_root import PosteriorRoot
 from castile.selection.row_blocks import compress_block
 from castile.structures import as_source
 
 COMPETITORS = 5
 """Candidates with the largest deviations that compete for each place."""
 NEAR_DUPLICATE = 1.05
-"""A structure whose labels bring less than so many times what a repetition of them would is a near-duplicate
+"""A structure whose labels inform less than so many times what a repetition of them would is a near-duplicate
 of those already chosen."""
 
 
@@ -31,8 +32,8 @@ def choose_batch(candidates: Sequence[Candidate], size: int, method: str, gap: G
     candidates : sequence of Candidate
     size : int
     method : "variance" or "farthest"
-        variance: greedily the largest expected information of all labels (energy, forces, stress) given those
-        of the structures already chosen, the pivoted Cholesky factorization of the posterior covariance;
+        variance: greedily the largest predictive variance of all labels (energy, forces, stress) given those
+        of the structures already chosen, as ``castile select`` has it;
         farthest: farthest from each other in the space of averaged SOAP vectors. Both begin with the largest
         force deviation. With elements that the model does not know it is the second.
     gap : GAP
@@ -50,30 +51,36 @@ def _by_variance(ranked: list[Candidate], size: int, gap: GAP) -> list[int]:
     n_points = default_points("model", size)
     process = model_process(gap, pool, n_points, PriorChoices(), KINDS, 0, gap.threads, lambda: None)
     with limit_blas(1):
-        blocks = [compress_block(process.label_features(structure)[0]) for structure in pool]
-        return greedy_information(blocks, size, first=0)
+        rows = [process.label_features(structure).rows for structure in pool]
+        return greedy_batch([compress_block(block) for block in rows], [len(r) for r in rows], size, first=0)
 
 
-def greedy_information(blocks: Sequence[NDArray[np.float64]], size: int, first: int) -> list[int]:
-    """Return indices of blocks by information given those chosen before, without near-duplicates.
+def greedy_batch(
+    blocks: Sequence[NDArray[np.float64]], n_labels: Sequence[int], size: int, first: int
+) -> list[int]:
+    """Return indices of blocks by the variance per label that they take away, given those chosen before,
+    without near-duplicates.
 
     Parameters
     ----------
-    blocks : sequence of ndarray, shape (n_labels, n_columns)
+    blocks : sequence of ndarray, shape (n_rows, n_columns)
         Labels in whitened weights and units of their noise.
+    n_labels : sequence of int
+        Of each block.
     size : int
     first : int
         Chosen in any case.
     """
-    root = PosteriorRoot(blocks[0].shape[1])
-    bounds = {k: information_gain(block) for k, block in enumerate(blocks) if k != first}
+    root, criterion = PosteriorRoot(blocks[0].shape[1]), OwnVariance()
+    bounds = {k: criterion.value(block) / n_labels[k] for k, block in enumerate(blocks) if k != first}
     chosen, known = [first], dict.fromkeys(bounds, 0)
     root.observe(root.whiten(blocks[first]))
     while bounds and len(chosen) < size:
         best = max(bounds, key=lambda k: bounds[k])
-        if known[best] < len(chosen):  # gains only fall: those of the others need not be known
-            bounds[best], known[best] = information_gain(root.whiten(blocks[best])), len(chosen)
-            if bounds[best] <= NEAR_DUPLICATE * repeated_information(blocks[best]):
+        if known[best] < len(chosen):  # worths only fall: those of the others need not be known
+            whitened = root.whiten(blocks[best])
+            bounds[best], known[best] = criterion.value(whitened) / n_labels[best], len(chosen)
+            if information_gain(whitened) <= NEAR_DUPLICATE * repeated_information(blocks[best]):
                 del bounds[best]
             continue
         chosen.append(best)

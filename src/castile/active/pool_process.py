@@ -43,6 +43,25 @@ class ResidualBlock:
 
 
 @dataclass(frozen=True)
+class LabelFeatures:
+    """Features of what a calculation of a structure brings.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (n_labels, n_columns)
+        Of all labels, in units of their noise.
+    forces : ndarray, shape (3 n_atoms or 0, n_columns)
+        Of the force components, eV/A.
+    energy : ndarray, shape (1 or 0, n_columns)
+        Of the energy per atom, eV.
+    """
+
+    rows: Array
+    forces: Array
+    energy: Array
+
+
+@dataclass(frozen=True)
 class PoolProcess:
     r"""A Gaussian process as features phi with covariance phi . phi', and the noise of labels.
 
@@ -102,10 +121,8 @@ class PoolProcess:
             result[:, block.added] = block.amplitude * left.T
         return result
 
-    def label_features(self, structure: LabelledStructure) -> tuple[Array, Array]:
-        """Return the features of all labels that a calculation of a structure brings, in units of their
-        noise, and those of what a model is to predict: force components (eV/A), else the energy per atom
-        (eV).
+    def label_features(self, structure: LabelledStructure) -> LabelFeatures:
+        """Return the features of all labels that a calculation of a structure brings.
 
         Raises
         ------
@@ -113,18 +130,16 @@ class PoolProcess:
             If the structure holds an element that the process does not know.
         """
         self._check(structure)
-        parts, targets = [], {}
+        parts, plain = [], {}
         # labels come in the order of KINDS; the last, stress, is missing where there is no volume
         for kind, label in zip(self.kinds, self.builder(self._unlabelled(structure)), strict=False):
             phi = self.features(label.rows)
             sigmas = label.relative_sigmas * self.noise.get(label.kind, 1.0)
             parts.append(phi / sigmas[:, None])
-            targets[kind] = phi
-        if "forces" in targets:
-            target = targets["forces"]
-        else:
-            target = targets.get("energy", parts[0]) / len(structure.atoms)
-        return np.concatenate(parts), target
+            plain[kind] = phi
+        nothing = np.empty((0, self.n_columns))
+        energy = plain.get("energy", nothing) / len(structure.atoms)
+        return LabelFeatures(np.concatenate(parts), plain.get("forces", nothing), energy)
 
     def atom_features(self, structure: LabelledStructure) -> Array:
         """Return the features of the energies of the atoms, eV, (n_atoms, n_columns); errors as above."""

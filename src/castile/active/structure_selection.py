@@ -13,7 +13,7 @@ from castile.errors import InputError
 from castile.potentials.gap import GAP, Structures
 from castile.structures.readers import StructureSource, as_source
 
-VARIANCE_METHODS = ("variance", "pool-variance")
+VARIANCE_METHODS = ("variance", "information", "pool-variance")
 FEATURE_METHODS = ("farthest", "cur", "kmeans", "random")
 METHODS = VARIANCE_METHODS + FEATURE_METHODS
 SUBJECTS = ("structures", "atoms")
@@ -84,9 +84,10 @@ def select_structures(
         Known already: the prior (of the model, if there is one) is conditioned on all their labels; methods
         of features keep away from them.
     method : str
-        "variance": largest expected information of the label, which is the largest predictive variance in
-        units of the noise; "pool-variance": largest decrease of the mean predictive variance over the pool;
-        "farthest", "cur", "kmeans" or "random" of averaged SOAP features.
+        "variance": largest predictive variance, as far as the calculation takes it away, in units of the
+        noise and per label; "information": largest expected information; "pool-variance": largest decrease of
+        the squared covariances of the forces of the pool; "farthest", "cur", "kmeans" or "random" of averaged SOAP
+        features.
     what : "structures" or "atoms"
     labels : "all", "energy", "forces" or "energy+forces"
         What a calculation brings.

@@ -58,8 +58,8 @@ def select(
 ) -> None:
     """Choose the structures of POOL that are worth a calculation.
 
-    Greedy: each has the largest predictive variance given those already chosen, and so the largest expected
-    information. Needs no labels. Give -o, --indices or both.
+    Greedy: each has the largest predictive variance given those already chosen. Needs no labels. Give -o,
+    --indices or both.
     """
     from castile.errors import InputError
     from castile.structures import LabelKeys, StructureSource

@@ -14,6 +14,7 @@ class Method(StrEnum):
     """How to choose."""
 
     variance = "variance"
+    information = "information"
     pool_variance = "pool-variance"
     farthest = "farthest"
     cur = "cur"

@@ -5,13 +5,9 @@ import pytest
 
 from castile.errors import InputError
 from castile.regression import fit_exact
-from castile.selection.information import (
-    OwnInformation,
-    PosteriorRoot,
-    TargetVariance,
-    greedy_blocks,
-    information_gain,
-)
+from castile.selection.criteria import Information, OwnVariance, TargetCovariance
+from castile.selection.greedy import greedy_blocks
+from castile.selection.posterior_root import PosteriorRoot
 
 NOISE = 0.3
 
@@ -58,7 +54,9 @@ def test_largest_variance_is_largest_expected_information_on_a_dense_process():
         ]
         by_information.append(int(np.argmax(entropies)))
     assert by_variance == by_information
-    choice = greedy_blocks(as_blocks(phi / NOISE, [1] * 40), 15)
+    own = greedy_blocks(as_blocks(phi / NOISE, [1] * 40), 15, criterion=OwnVariance())
+    assert own.indices.tolist() == by_variance
+    choice = greedy_blocks(as_blocks(phi / NOISE, [1] * 40), 15, criterion=Information())
     assert choice.indices.tolist() == by_variance
     assert choice.values.sum() == pytest.approx(dense_entropy(K, by_variance), rel=1e-10)
     pivots = pivoted_cholesky(K, NOISE**2, 15)
@@ -91,49 +89,63 @@ def test_blocks_are_the_exhaustive_greedy_choice():
             for i in range(30)
         ]
         chosen.append(int(np.argmax(gains)))
-    choice = greedy_blocks(as_blocks(phi / NOISE, sizes), 12)
+    choice = greedy_blocks(as_blocks(phi / NOISE, sizes), 12, criterion=Information())
     assert choice.indices.tolist() == chosen
     assert np.all(np.diff(choice.values) <= 1e-9)
     assert choice.n_evaluations < 12 * 30 / 2
 
 
-def test_root_is_the_dense_posterior():
-    phi = features(25, d=8) / NOISE
-    covariance = np.linalg.inv(np.eye(8) + phi.T @ phi)
-    root = PosteriorRoot(8)
-    for part in (phi[:3], phi[3:20], phi[20:]):
-        root.observe(root.whiten(part))
-    np.testing.assert_allclose(root.matrix @ root.matrix.T, covariance, rtol=1e-9, atol=1e-14)
-    given = PosteriorRoot.given(phi.T @ phi)
-    np.testing.assert_allclose(given.matrix @ given.matrix.T, covariance, rtol=1e-9, atol=1e-14)
+def dense_own_decrease(K, known, block):
+    """By how much the summed variance of the labels of ``block`` falls when they are observed, over the
+    noise.
+    """
+
+    def variance(observed):
+        if len(observed) == 0:
+            return np.trace(K[np.ix_(block, block)])
+        process = fit_exact(K[np.ix_(observed, observed)], np.zeros(len(observed)), NOISE**2)
+        return process.variance(K[np.ix_(block, observed)], np.diagonal(K)[block]).sum()
+
+    return (variance(known) - variance(np.append(known, block))) / NOISE**2
 
 
-def test_root_survives_labels_of_extreme_precision():
-    """Information of a repeated label is 1/2 log 2 however precise the label is."""
-    rows = 1e7 * features(3, d=6)
-    root = PosteriorRoot(6)
-    first = root.whiten(rows)
-    root.observe(first)
-    assert information_gain(root.whiten(rows)) == pytest.approx(1.5 * np.log(2.0), rel=1e-3)
+@pytest.mark.parametrize("per_label", [False, True])
+def test_largest_own_variance_is_the_exhaustive_greedy_choice(per_label):
+    sizes = np.random.default_rng(1).integers(1, 20, size=30)
+    costs = sizes if per_label else np.ones(30)
+    phi = features(int(sizes.sum()), seed=2)
+    owner = np.repeat(np.arange(30), sizes)
+    K = phi @ phi.T
+    chosen, worths = [], []
+    for _ in range(10):
+        known = np.flatnonzero(np.isin(owner, chosen))
+        gains = [
+            -np.inf if i in chosen else dense_own_decrease(K, known, np.flatnonzero(owner == i)) / costs[i]
+            for i in range(30)
+        ]
+        chosen.append(int(np.argmax(gains)))
+        worths.append(max(gains))
+    bounds = [OwnVariance().value(block) for block in as_blocks(phi / NOISE, sizes)]
+    choice = greedy_blocks(as_blocks(phi / NOISE, sizes), 10, costs=costs, bounds=bounds)
+    assert choice.indices.tolist() == chosen
+    np.testing.assert_allclose(choice.values, worths, rtol=1e-6)
+    assert choice.n_evaluations < 0.7 * 10 * 30
 
 
-@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (1, 4)])
-def test_information_is_the_log_determinant(shape):
-    rows = np.random.default_rng(0).standard_normal(shape)
-    expected = 0.5 * np.linalg.slogdet(np.eye(shape[0]) + rows @ rows.T)[1]
-    assert information_gain(rows) == pytest.approx(expected, rel=1e-12)
-
-
-def test_target_variance_is_the_dense_decrease_at_every_step():
+def test_target_covariance_is_the_dense_decrease_at_every_step():
     phi, targets = features(60, d=8, seed=3) / NOISE, features(90, d=8, seed=4)
     blocks = as_blocks(phi, [3] * 20)
-    criterion = TargetVariance(targets.T @ targets)
+    criterion = TargetCovariance(targets.T @ targets)
+
+    def squared_covariances(precision):
+        return np.sum((targets @ np.linalg.inv(precision) @ targets.T) ** 2)
+
     choice = greedy_blocks(blocks, 8, criterion=criterion)
     precision, chosen = np.eye(8), []
     for step in range(8):
-        before = np.trace(targets @ np.linalg.inv(precision) @ targets.T)
+        before = squared_covariances(precision)
         after = [
-            np.trace(targets @ np.linalg.inv(precision + b.T @ b) @ targets.T) if i not in chosen else np.inf
+            squared_covariances(precision + b.T @ b) if i not in chosen else np.inf
             for i, b in enumerate(blocks)
         ]
         best = int(np.argmin(after))
@@ -141,10 +153,11 @@ def test_target_variance_is_the_dense_decrease_at_every_step():
         assert choice.values[step] == pytest.approx(before - after[best], rel=1e-8)
         chosen.append(best)
         precision += blocks[best].T @ blocks[best]
-    assert criterion.total == pytest.approx(min(after), rel=1e-8)
+    left = np.trace(targets @ np.linalg.inv(precision) @ targets.T)
+    assert criterion.variance == pytest.approx(left, rel=1e-8)
 
 
-@pytest.mark.parametrize("make", [OwnInformation, lambda: TargetVariance(np.eye(12))])
+@pytest.mark.parametrize("make", [Information, OwnVariance, lambda: TargetCovariance(np.eye(12))])
 def test_quotas_and_what_is_known_are_kept(make):
     phi = features(30)
     strata = np.arange(30) % 3
@@ -159,12 +172,14 @@ def test_quotas_and_what_is_known_are_kept(make):
 def test_bounds_change_nothing_but_the_work():
     phi = features(50)
     bounds = 0.5 * np.log1p(np.einsum("ij,ij->i", phi, phi))
-    plain, bounded = (greedy_blocks(as_blocks(phi, [1] * 50), 10, bounds=b) for b in (None, bounds))
+    plain, bounded = (
+        greedy_blocks(as_blocks(phi, [1] * 50), 10, criterion=Information(), bounds=b) for b in (None, bounds)
+    )
     assert plain.indices.tolist() == bounded.indices.tolist()
     assert bounded.n_evaluations < plain.n_evaluations
 
 
-@pytest.mark.parametrize("make", [OwnInformation, lambda: TargetVariance(np.eye(12))])
+@pytest.mark.parametrize("make", [Information, OwnVariance, lambda: TargetCovariance(np.eye(12))])
 def test_blocks_without_rows_are_worth_nothing(make):
     """A lone atom without neighbors brings no forces."""
     blocks = as_blocks(features(5), [2, 0, 3])

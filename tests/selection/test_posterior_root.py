@@ -1,0 +1,32 @@
+"""Posterior covariance as labels are observed, against dense linear algebra."""
+
+import numpy as np
+import pytest
+
+from castile.selection.criteria import information_gain
+from castile.selection.posterior_root import PosteriorRoot
+
+
+def features(n, d, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)) * np.geomspace(3.0, 0.05, d)
+
+
+def test_root_is_the_dense_posterior():
+    phi = features(25, d=8) / 0.3
+    covariance = np.linalg.inv(np.eye(8) + phi.T @ phi)
+    root = PosteriorRoot(8)
+    for part in (phi[:3], phi[3:20], phi[20:]):
+        root.observe(root.whiten(part))
+    np.testing.assert_allclose(root.matrix @ root.matrix.T, covariance, rtol=1e-9, atol=1e-14)
+    given = PosteriorRoot.given(phi.T @ phi)
+    np.testing.assert_allclose(given.matrix @ given.matrix.T, covariance, rtol=1e-9, atol=1e-14)
+
+
+def test_root_survives_labels_of_extreme_precision():
+    """Information of a repeated label is 1/2 log 2 however precise the label is."""
+    rows = 1e7 * features(3, d=6)
+    root = PosteriorRoot(6)
+    first = root.whiten(rows)
+    root.observe(first)
+    assert information_gain(root.whiten(rows)) == pytest.approx(1.5 * np.log(2.0), rel=1e-3)
