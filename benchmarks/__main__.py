@@ -189,7 +189,7 @@ def calibration(
     threads: Threads = None,
     model: Model = None,
     folds: Annotated[
-        int | None, typer.Option(help="Hold every structure out once, in so many folds.", min=2)
+        int | None, typer.Option(help="Hold every structure out, in so many folds.", min=2)
     ] = None,
 ) -> None:
     """Standard deviations of a default fit against the errors on its test set, or of many fits."""
