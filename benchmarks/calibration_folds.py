@@ -80,10 +80,11 @@ def calibration_folds(name: str, n_folds: int, quick: bool, threads: int) -> Rec
     for sorting, all_folds in sortings.items():
         found = [_measure(files, folds, n_folds, quick, threads, numbers) for folds in all_folds]
         tables.append(_table(sorting, n_folds, found, components, numbers))
+    seeds = ", ".join(map(str, SEEDS[: len(random)]))
     notes = (
         "default fits, each calibrated on its own training structures; training and test file together, in "
         "folds with like shares of each config_type; exact deviations",
-        f"random folds with the seeds {', '.join(map(str, SEEDS[: len(random)]))}; a structure counts each time",
+        f"random folds with the seeds {seeds}; a structure counts each time",
         f"leak-proof: no structure of a fold has one in another whose similarity is above "
         f"{leak_proof.threshold_:.6f}, as castile split has it: {n_components} components of "
         f"{len(structures)} structures",
