@@ -53,6 +53,16 @@ class CrashingEMT(CountingEMT):
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
+class ExhaustedEMT(CountingEMT):
+    """Fails from the tenth execution on, until a file ``more`` lies beside the log."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """Compute, then fail."""
+        super().calculate(atoms, properties, system_changes)
+        if self.number >= 10 and not (self.log.parent / "more").exists():
+            raise CalculationFailed("the licence has expired")
+
+
 class UnconvergedEMT(CountingEMT):
     """Gives numbers but says that they have not converged."""
 

@@ -195,6 +195,30 @@ def test_an_oracle_that_never_works_is_an_error_with_its_reason(tmp_path: Path) 
         run_campaign(path)
 
 
+def test_an_oracle_that_works_no_more_does_not_spend_the_budget(tmp_path: Path) -> None:
+    stop = "force_error = 1e-5\nmax_calculations = 40\nmax_failures = 4"
+    path = write_campaign(tmp_path, oracle="ExhaustedEMT", stop=stop, extra="retries = 0")
+    outcome = run_campaign(path)
+    assert (outcome.finished, outcome.target_met) == (True, False)
+    assert outcome.reason.startswith("no label from 4 calculations in a row (stop.max_failures); the last")
+    assert "the licence has expired" in outcome.reason
+    assert executions(tmp_path / "executions.log") == 13
+    (tmp_path / "more").touch()
+    assert run_campaign(path).reason == "budget spent: 40 calculations (stop.max_calculations)"
+    status = campaign_status(outcome.directory)
+    assert status.counts[State.FAILED] == 4
+    assert status.counts[State.ACCEPTED] == 36
+
+
+def test_an_oracle_that_never_works_is_told_before_all_first_structures_are_tried(tmp_path: Path) -> None:
+    extra = "retries = 0\n[initial]\nn_rattled = 30"
+    stop = "force_error = 0.01\nmax_failures = 3"
+    path = write_campaign(tmp_path, oracle="UnconvergedEMT", extra=extra, stop=stop)
+    with pytest.raises(InputError, match="the first is unconverged"):
+        run_campaign(path)
+    assert executions(tmp_path / "executions.log") == 3
+
+
 def test_a_directory_belongs_to_one_process_and_one_campaign(tmp_path: Path) -> None:
     path = write_campaign(tmp_path, stop="force_error = 5.0\nmin_fresh = 1\nn_verified = 0")
     settings = read_campaign(path)

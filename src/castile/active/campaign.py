@@ -11,7 +11,7 @@ import numpy as np
 
 from castile.active.batches import choose_batch
 from castile.active.campaign_files import CampaignFiles
-from castile.active.campaign_reasons import FEWEST_LABELS, no_start, shortfall, success
+from castile.active.campaign_reasons import FEWEST_LABELS, failing, no_start, shortfall, success
 from castile.active.campaign_settings import CampaignSettings, read_campaign
 from castile.active.exploration import Candidate, FreshFrame, Guide, Observation, read_fresh
 from castile.active.initial import build_explorers, initial_candidates
@@ -106,6 +106,7 @@ class _Campaign:
             files.models, files.model, settings.model, settings.refit, settings.threads
         )
         self.explorers = build_explorers(settings, files.explorers)
+        self.failures: list[Calculation] = []  # since the last label of this start
 
     def run(self) -> CampaignOutcome:
         """Go on to the end or to an interruption."""
@@ -117,7 +118,7 @@ class _Campaign:
             self.labeller.recover()
             self._label_open()
             self._begin()
-            while not self.state.stopped and not self.interrupted:
+            while not self.halted:
                 self._cycle()
         self.state = self.files.write_state(self.state)
         finished = bool(self.state.stopped)
@@ -128,6 +129,16 @@ class _Campaign:
     def interrupted(self) -> bool:
         """Whether the campaign shall write its state and return."""
         return self.interruption.requested
+
+    @property
+    def failing(self) -> bool:
+        """Whether the oracle has given no label for too long."""
+        return len(self.failures) >= self.settings.stop.max_failures
+
+    @property
+    def halted(self) -> bool:
+        """Whether the campaign has ended or shall pause."""
+        return bool(self.state.stopped) or self.interrupted
 
     def _reconsider(self) -> None:
         """Go on with a campaign that has ended when its settings now ask for more, and only then."""
@@ -159,13 +170,23 @@ class _Campaign:
                 candidate.atoms, self._key(candidate.key), origin=origin, task=self.settings.oracle.task
             )
             ids.append(calculation.id)
-        self.labeller.label(ids, self.events.settled, lambda: self.interrupted)
+        self._compute(ids)
 
     def _label_open(self) -> None:
         """Label what was requested before the last end."""
         ids = [c.id for c in self.store.calculations(*OPEN, prefix=self._key(""))]
         if ids:
-            self.labeller.label(ids, self.events.settled, lambda: self.interrupted)
+            self._compute(ids)
+
+    def _compute(self, ids: list[int]) -> None:
+        """Run calculations; with a model, the campaign ends when too many in a row give no label."""
+        self.labeller.label(ids, self._settled, lambda: self.interrupted or self.failing)
+        if self.failing and self.models.versions:
+            self._stop(failing(len(self.failures), self.failures[-1]), met=False)
+
+    def _settled(self, calculation: Calculation) -> None:
+        self.failures = [] if calculation.state is State.ACCEPTED else [*self.failures, calculation]
+        self.events.settled(calculation)
 
     def _learn(self) -> None:
         """Train on accepted labels that the model has not seen."""
@@ -188,7 +209,7 @@ class _Campaign:
                 return
             accepted = self.store.calculations(State.ACCEPTED, prefix=self._key(""))
             if len(accepted) < FEWEST_LABELS:
-                asked = self.store.calculations(prefix=self._key(""))
+                asked = self.failures if self.failing else self.store.calculations(prefix=self._key(""))
                 raise InputError(no_start(self.settings, asked))
         self._learn()
 
@@ -230,7 +251,7 @@ class _Campaign:
                     self.models.surrogate.gap,
                 )
                 self._label(chosen, explorer.name)
-                if self.interrupted:
+                if self.halted:
                     return
                 self._learn()
                 if exploration.finished:
@@ -261,7 +282,7 @@ class _Campaign:
         verified = None
         if enough and n_verified:
             verified = self._verify(fresh, n_verified)
-            if self.interrupted:
+            if self.halted:
                 return
         self.state = replace(
             self.state, predicted_error=None if math.isnan(predicted) else predicted, verified_error=verified
@@ -287,7 +308,7 @@ class _Campaign:
         ]
         model = self.models.surrogate
         self._label(candidates, "verification")
-        if self.interrupted:
+        if self.halted:
             return None
         squares, weights = [], []
         for candidate in candidates:

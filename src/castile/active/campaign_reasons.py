@@ -30,6 +30,14 @@ def no_start(settings: CampaignSettings, asked: Sequence[Calculation]) -> str:
     )
 
 
+def failing(n_failures: int, last: Calculation) -> str:
+    """Say that the oracle gave no label so many times in a row, and why the last one is none."""
+    return (
+        f"no label from {n_failures} calculations in a row (stop.max_failures); the last, number {last.id}, "
+        f"is {last.state}: {last.reason}\nsee to the oracle and start again: it goes on"
+    )
+
+
 def success(stop: StopSettings, predicted: float | None, verified: float | None) -> str:
     """Say with which errors (eV/A) the target was met; None: not known."""
     errors = (

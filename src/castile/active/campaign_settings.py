@@ -128,6 +128,7 @@ class StopSettings(Section):
     force_error: Positive = Field(description="root mean square error of the forces that is wanted, eV/A")
     max_calculations: AtLeastOne = Field(500, description="calculations, failed ones included")
     max_cycles: AtLeastOne = Field(5, description="passes through all explorers")
+    max_failures: AtLeastOne = Field(20, description="calculations in a row that give no label")
     max_hours: Positive | None = Field(None, description="hours of work, over all starts")
     min_fresh: AtLeastOne = Field(20, description="unlabelled structures on which the error is estimated")
     n_verified: Count = Field(8, description="of these, labelled in the end to verify the estimate")

@@ -86,8 +86,8 @@ def select_structures(
     method : str
         "variance": largest predictive variance, as far as the calculation takes it away, in units of the
         noise and per label; "information": largest expected information; "pool-variance": largest decrease of
-        the squared covariances of the forces of the pool; "farthest", "cur", "kmeans" or "random" of averaged SOAP
-        features.
+        the squared covariances of the forces of the pool; "farthest", "cur", "kmeans" or "random" of averaged
+        SOAP features.
     what : "structures" or "atoms"
     labels : "all", "energy", "forces" or "energy+forces"
         What a calculation brings.
