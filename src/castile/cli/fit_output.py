@@ -93,6 +93,7 @@ def plan_printer(bars: StageBars) -> Callable[[FitPlan], None]:
     """Return a callable that prints census and estimated memory before the work starts."""
 
     def show(plan: FitPlan) -> None:
+        """Census and memory, with the bars held still so that the lines do not cut through them."""
         from castile.cli.output import remark
 
         with bars.paused():

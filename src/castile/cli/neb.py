@@ -201,6 +201,7 @@ def _progress() -> Iterator[Callable[[NebProgress], None]]:
         task = bar.add_task("asking the oracle", total=None)
 
         def show(state: NebProgress) -> None:
+            """Bring the bar up to date; where there is none, one plain line."""
             force = "" if state.force is None else f", force {state.force:.3f} eV/Å"
             text = f"barrier {state.barrier:.3f} eV ± {state.deviation:.3f} eV{force}"
             bar.update(task, completed=state.n_calls, description=text)

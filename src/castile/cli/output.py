@@ -111,6 +111,7 @@ def step_progress() -> Iterator[Callable[[str, int, int | None], None]]:
         seen: set[str] = set()
 
         def report(step: str, done: int, total: int | None) -> None:
+            """Open a line for a step at its first call, and move it afterwards."""
             if step not in tasks:
                 tasks[step] = progress.add_task(step, total=total)
             progress.update(tasks[step], completed=done, total=total)

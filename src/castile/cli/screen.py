@@ -298,6 +298,7 @@ def _progress() -> Iterator[Callable[[int, float], None]]:
     with counted("screening", estimate) as progress:
 
         def advance(n_read: int, fraction: float) -> None:
+            """Keep both numbers for the estimate, then move the bar."""
             state[:] = [n_read, fraction]
             progress(n_read)
 

@@ -156,6 +156,7 @@ def relax(
         task = bar.add_task("relaxing", total=max_steps)
 
         def show(state: RelaxationProgress) -> None:
+            """Write energy and largest force beside the bar."""
             description = f"relaxing {state.energy:.4f} eV, {state.max_force:.4f} eV/Å"
             bar.update(task, completed=state.step, description=description)
 
@@ -245,6 +246,7 @@ def _run_md(
         task = bar.add_task("molecular dynamics", total=settings.n_steps)
 
         def show(state: MolecularDynamicsProgress) -> None:
+            """Write time, temperature and potential energy beside the bar."""
             row = state.row
             description = (
                 f"{row.time_fs / 1000:.2f} ps, {row.temperature_k:.0f} K, {row.potential_energy_ev:.3f} eV"

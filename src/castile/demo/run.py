@@ -99,7 +99,10 @@ class _Clock:
 
     @contextmanager
     def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Time a step of ``total`` parts; the yielded function takes how many are done."""
+
         def report(done: int) -> None:
+            """Hand on the parts that are done, where somebody listens."""
             if self.progress is not None:
                 self.progress(name, done, total)
 
@@ -111,11 +114,13 @@ class _Clock:
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
+        """Keep the seconds of the block under ``name``."""
         started = perf_counter()
         yield
         self.steps.append((name, perf_counter() - started))
 
     def fit_stage(self, stage: str, fraction: float) -> None:
+        """Report a stage of the fit, its fraction as parts of a hundred."""
         if self.progress is not None:
             self.progress(f"fit: {stage}", int(100 * fraction), 100)
 

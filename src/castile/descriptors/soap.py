@@ -224,6 +224,7 @@ class SOAP(Descriptor):
         scratch = Scratch()
 
         def work(piece: tuple[int, int, int]) -> None:
+            """Write the spectra of some centers of one structure to their rows; pieces share no row."""
             index, begin, end = piece
             own = out[offsets[index] : offsets[index + 1]]
             found[index].write_spectra(begin, end, own, scratch)
@@ -280,6 +281,7 @@ class SOAP(Descriptor):
             averaged = self._averaged_cotangent(ordered, weights * n_centers)
 
         def work(span: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+            """Gradients on the neighbours of some centers, which share one cotangent under inner averages."""
             if averaged is None:
                 return found.gradients(*span, weights, span_rows[slice(*span)], scratch)
             pairs, count = found.pairs(*span), span[1] - span[0]

@@ -103,11 +103,11 @@ def find_cache_folder() -> None:
 
     Numba keeps compiled kernels beside the package, or else in the user's cache folder; with neither,
     decorating a kernel would fail. The temporary folder belongs to this process alone, since Numba's files
-    are
-    pickles.
+    are pickles.
     """
 
     def probe() -> None:
+        """Any function: decorating it makes Numba look for a folder."""
         return None
 
     try:

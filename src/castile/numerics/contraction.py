@@ -87,6 +87,7 @@ def _contract_block(
     align = b.dtype.bitwidth // 8
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Emit one unrolled body for each number of rows, and the switch that jumps to the right one."""
         a, a_offset, a_row, a_step, b, b_offset, b_step, count, out, out_offset, out_row, rows, keep = args
         a_type, b_type, out_type = signature.args[0], signature.args[4], signature.args[8]
 

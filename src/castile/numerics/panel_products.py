@@ -37,10 +37,12 @@ def _multiply_block(
     vector = llvm_vector(Vector(types.float64, _LANES))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Emit a loop over the width whose running totals LLVM turns into registers."""
         rows, offset, width, panel, panel_offset, out, out_offset, out_row = args
         rows_type, panel_type, out_type = signature.args[0], signature.args[3], signature.args[5]
 
         def number(value: int) -> Any:
+            """A constant of the offsets' integer type."""
             return ir.Constant(offset.type, value)
 
         def vectors_at(array_type: Any, array: Any, start: Any) -> list[Any]:

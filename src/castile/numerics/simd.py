@@ -87,11 +87,15 @@ def splat_scalar(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
 
 
 def _loader(vector_of: Callable[[types.Float], Vector]) -> Any:
+    """Intrinsic that reads consecutive elements into a vector of the type that ``vector_of`` names."""
+
     @intrinsic
     def apply(typing_context: Any, array: Any, offset: Any) -> Any:
+        """Vector of ``array`` from ``offset`` on."""
         vector = vector_of(array.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            """Emit one load, aligned to an element only: the offset may be any."""
             pointer = element_pointer(context, builder, signature.args[0], args[0], args[1])
             pointer = builder.bitcast(pointer, llvm_vector(vector).as_pointer())
             return builder.load(pointer, align=array.dtype.bitwidth // 8)
@@ -102,11 +106,15 @@ def _loader(vector_of: Callable[[types.Float], Vector]) -> Any:
 
 
 def _splatter(vector_of: Callable[[types.Float], Vector]) -> Any:
+    """Intrinsic that repeats one element of an array in all lanes."""
+
     @intrinsic
     def apply(typing_context: Any, array: Any, offset: Any) -> Any:
+        """Vector of copies of array[offset]."""
         vector = vector_of(array.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            """Emit the load of one element and its broadcast."""
             pointer = element_pointer(context, builder, signature.args[0], args[0], args[1])
             return splat_scalar(builder, builder.load(pointer), llvm_vector(vector))
 
@@ -116,11 +124,15 @@ def _splatter(vector_of: Callable[[types.Float], Vector]) -> Any:
 
 
 def _filler(vector_of: Callable[[types.Float], Vector]) -> Any:
+    """Intrinsic that repeats a scalar in all lanes."""
+
     @intrinsic
     def apply(typing_context: Any, array: Any, value: Any) -> Any:
+        """Vector of copies of ``value``; ``array`` serves for its type alone."""
         vector = vector_of(array.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            """Emit a broadcast; the array is not touched."""
             return splat_scalar(builder, args[1], llvm_vector(vector))
 
         return vector(array, array.dtype), codegen
@@ -141,6 +153,7 @@ def store(typing_context: Any, array: Any, offset: Any, vector: Any) -> Any:
     """Write array[offset : offset + lanes] = vector."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Emit one store, aligned to an element only: the offset may be any."""
         pointer = element_pointer(context, builder, signature.args[0], args[0], args[1])
         pointer = builder.bitcast(pointer, llvm_vector(vector).as_pointer())
         builder.store(args[2], pointer, align=vector.dtype.bitwidth // 8)
@@ -150,9 +163,14 @@ def store(typing_context: Any, array: Any, offset: Any, vector: Any) -> Any:
 
 
 def _binary(operation: str) -> Any:
+    """Intrinsic of LLVM's ``operation`` on two vectors, lane by lane."""
+
     @intrinsic
     def apply(typing_context: Any, a: Any, b: Any) -> Any:
+        """Vector of the results, of the type of the operands."""
+
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            """Emit the operation so that a multiplication and an addition may fuse."""
             return getattr(builder, operation)(args[0], args[1], flags=_CONTRACT)
 
         return a(a, b), codegen
@@ -170,6 +188,7 @@ def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c (one fused instruction where the processor has it)."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Emit product and sum apart, both marked so that LLVM may fuse them."""
         product = builder.fmul(args[0], args[1], flags=_CONTRACT)
         return builder.fadd(product, args[2], flags=_CONTRACT)
 
@@ -189,6 +208,8 @@ def transpose(
     align = a.dtype.bitwidth // 8
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Emit all loads, log2 LANES exchanges of quarters between pairs of rows, then all stores."""
+
         def row_pointers(array: int, row: int) -> list[Any]:
             """Pointers to the LANES rows of a block."""
             offsets = [args[array + 1]]
@@ -227,6 +248,7 @@ def lane_sum(typing_context: Any, a: Any) -> Any:
     """Return the sum over the lanes of a vector, as a scalar."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Emit additions of the upper half of the lanes to the lower, until one lane is left."""
         value, width = args[0], a.lanes
         undefined = ir.Constant(llvm_vector(a), ir.Undefined)
         while width > 1:

@@ -25,6 +25,7 @@ def store_sums(typing_context: Any, array: Any, offset: Any, a: Any, b: Any, c: 
     """Write array[offset : offset + 4] = the lane sums of a, b, c and d."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """Fold the vectors pairwise into one, then that one to its four sums."""
         array_value, offset_value, *vectors = args
         total = _fold(
             builder, _fold(builder, vectors[0], vectors[1], 2), _fold(builder, vectors[2], vectors[3], 2), 4

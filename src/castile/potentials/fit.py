@@ -187,6 +187,7 @@ def refit_potential(
     factors, watch = FactorSet(builder.n_columns, packed), _Reference()
 
     def known() -> Iterator[LabelledStructure]:
+        """Structures one by one, refused where they hold elements that the model was not fitted to."""
         for structure in source:
             unknown = sorted(set(structure.atoms.numbers.tolist()) - set(model.elements))
             if unknown:

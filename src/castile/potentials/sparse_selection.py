@@ -59,6 +59,7 @@ def candidate_environments(
     def spectra(
         item: tuple[LabelledStructure, NDArray[np.float64]],
     ) -> list[tuple[int, NDArray[np.floating]]]:
+        """Spectra (element, rows) of the atoms of one structure that its lottery drew."""
         structure, lottery = item
         ordered = sort_by_element(engine, elements, Environment.of(structure.atoms, engine.cutoff.cutoff))
         rows = []

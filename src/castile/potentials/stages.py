@@ -22,6 +22,7 @@ class Stages:
         start, done = time.perf_counter(), 0
 
         def advance() -> None:
+            """Count one step and report the fraction, at most one if there are more than announced."""
             nonlocal done
             done += 1
             self._report(name, min(done / max(n_steps, 1), 1.0))

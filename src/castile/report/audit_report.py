@@ -148,6 +148,7 @@ def pair_picture(audit: Audit, item: Nearest) -> Figure:
     assert table is not None
 
     def paint(canvas: Canvas) -> None:
+        """Both structures side by side under their names."""
         left, right = canvas.subplots(1, 2)
         for axes, index in ((left, item.structure), (right, item.neighbor)):
             _draw_atoms(axes, table.atoms(index))

@@ -96,6 +96,7 @@ def deviation_figure(way: Way, cycle: int, walker: int, threshold: float) -> Fig
     values = np.array([o.deviation for o in shown])
 
     def paint(canvas: Canvas) -> None:
+        """The deviation, its threshold dashed, circles at the labels; logarithmic if far spread."""
         axes = canvas.subplots()
         axes.plot([position(o) for o in shown], values, color=style.MODEL, linewidth=0.9, zorder=2)
         axes.axhline(threshold, color=style.MUTED, linewidth=1.0, linestyle="--", zorder=1)
@@ -122,6 +123,7 @@ def _learning_section(status: CampaignStatus) -> Section:
     points = status.learning_curve[1:] or status.learning_curve
 
     def paint(canvas: Canvas) -> None:
+        """Predicted deviations as a line, errors as circles, the target dashed."""
         axes = canvas.subplots()
         labels = [point.n_labels for point in points]
         axes.plot(

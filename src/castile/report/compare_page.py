@@ -91,6 +91,7 @@ def learning_figure(comparison: Comparison) -> Figure:
     unit = comparison.unit or "unit of the target"
 
     def paint(canvas: Canvas) -> None:
+        """A panel for each split with a curve for each descriptor, and one legend for all."""
         panels = np.atleast_1d(canvas.subplots(1, len(splits), sharey=True))
         for axes, split in zip(panels, splits, strict=True):
             for color, result in zip(_cycle(), comparison.descriptors, strict=False):
@@ -126,6 +127,7 @@ def pareto_figure(comparison: Comparison) -> Figure:
     unit = comparison.unit or "unit of the target"
 
     def paint(canvas: Canvas) -> None:
+        """A labelled point for each descriptor, and steps through those of the front."""
         axes = canvas.subplots()
         points = []
         for color, result in zip(_cycle(), comparison.descriptors, strict=False):
@@ -158,6 +160,7 @@ def budget_figure(comparison: Comparison) -> Figure:
     ranked = comparison.ranking()
 
     def paint(canvas: Canvas) -> None:
+        """A line for each descriptor that reaches the error, shaded where its interval has an upper end."""
         axes = canvas.subplots()
         candidates = np.geomspace(1e2, max(1e9, 10.0 * comparison.n_candidates), 60)
         colors = {r.label: c for c, r in zip(_cycle(), comparison.descriptors, strict=False)}
@@ -185,6 +188,7 @@ def potential_figure(comparison: PotentialComparison) -> Figure:
     front = comparison.pareto_front()
 
     def paint(canvas: Canvas) -> None:
+        """A labelled point for each variant; crosses are dominated."""
         axes = canvas.subplots()
         for color, variant in zip(_cycle(), comparison.variants, strict=False):
             cost = comparison.mean(variant, "us_per_atom")

@@ -103,6 +103,7 @@ def parity_figure(
     density = point_density(x, errors) if len(x) > MANY_POINTS else None
 
     def paint(canvas: Canvas) -> None:
+        """Two panels with one x axis; dense samples are coloured by density."""
         canvas.set_layout_engine("none")
         top = canvas.add_axes((0.185, 0.345, 0.795, 0.635))
         bottom = canvas.add_axes((0.185, 0.105, 0.795, 0.2), sharex=top)
@@ -169,6 +170,7 @@ def line_figure(
     colors = iter((style.MODEL, style.GOOD, style.THIRD, style.MUTED))
 
     def paint(canvas: Canvas) -> None:
+        """All curves in one frame, a legend where there are several."""
         axes = canvas.subplots()
         for curve in curves:
             _draw_curve(axes, curve, style.REFERENCE if curve.reference else next(colors, style.INK))
@@ -208,6 +210,7 @@ def energy_conservation_figure(
     line = drift * (t - t.mean())
 
     def paint(canvas: Canvas) -> None:
+        """Energy with its drift above, temperature below, one time axis."""
         top, bottom = canvas.subplots(2, 1, sharex=True)
         top.plot(t, change, color=style.MODEL, linewidth=1.1, label="total energy")
         top.plot(t, line, color=style.REFERENCE, linewidth=1.4, label=f"drift {drift:+.3g} meV/atom/ps")
@@ -226,6 +229,7 @@ def bar_figure(names: Sequence[str], values: Sequence[float], *, x_label: str, c
     """Horizontal bars, first name on top, each with its value."""
 
     def paint(canvas: Canvas) -> None:
+        """Bars with their values at the ends, and room for the longest."""
         axes = canvas.subplots()
         rows = np.arange(len(names))
         bars = axes.barh(rows, values, color=style.MODEL, height=0.62)

@@ -19,6 +19,7 @@ def profile_figure(result: NebResult) -> Figure:
     profile = result.profile
 
     def paint(canvas: Canvas) -> None:
+        """Band of two deviations, the line of the surrogate, images, and calculations as open circles."""
         axes = canvas.subplots()
         low, high = (profile.energies + sign * 2.0 * profile.deviations for sign in (-1.0, 1.0))
         axes.fill_between(

@@ -43,6 +43,7 @@ def _threshold_painter(curve: ThresholdCurve) -> Callable[[Canvas], None]:
     colors = (style.GOOD, style.THIRD, style.REFERENCE, style.MUTED)
 
     def paint(canvas: Canvas) -> None:
+        """Components and the largest of them by threshold; spans of the noise; the suggestion dashed."""
         axes = canvas.subplots()
         axes.step(curve.distances, curve.n_components, where="post", color=style.MODEL, label="components")
         axes.step(
@@ -69,6 +70,7 @@ def similarity_histogram(distances: np.ndarray, threshold: float, what: str) -> 
     shown = np.maximum(distances, 1e-4)
 
     def paint(canvas: Canvas) -> None:
+        """Histogram on a logarithmic axis, the threshold dashed."""
         axes = canvas.subplots()
         edges = np.geomspace(min(1e-4, float(shown.min())), max(1.5, float(shown.max())), 61).tolist()
         axes.hist(shown, bins=edges, color=style.MODEL, alpha=0.85)
