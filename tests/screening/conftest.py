@@ -8,9 +8,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+import castile
 from castile.properties import PropertyModel, make_descriptor
 from castile.screening.candidates import CandidateStream
 from castile.screening.targets import PropertyTarget
+from evaluation.emt_model import labelled_copper
 
 TOML = """
 [[generator]]
@@ -50,6 +52,11 @@ def model() -> PropertyModel:
 @pytest.fixture(scope="session")
 def target(model: PropertyModel) -> PropertyTarget:
     return PropertyTarget(model)
+
+
+@pytest.fixture(scope="session")
+def gap() -> castile.GAP:
+    return castile.GAP(n_sparse=15, n_max=4, l_max=3, cutoff=4.5, seed=0).fit(labelled_copper(10, noise=0.01))
 
 
 @pytest.fixture

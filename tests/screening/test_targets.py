@@ -19,11 +19,6 @@ from screening.conftest import random_alloys
 
 
 @pytest.fixture(scope="module")
-def gap() -> castile.GAP:
-    return castile.GAP(n_sparse=15, n_max=4, l_max=3, cutoff=4.5, seed=0).fit(labelled_copper(10, noise=0.01))
-
-
-@pytest.fixture(scope="module")
 def copper() -> list[Atoms]:
     return [bulk("Cu", "fcc", a=a, cubic=True) for a in (3.5, 3.7)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from castile.cli.screen_run import ScreenFiles
     from castile.screening.candidates import CandidateStream
     from castile.screening.labellers import LabelSource
     from castile.screening.loop import LoopResult, Progress
@@ -28,6 +29,11 @@ class LoopOptions:
     batch: int
     patience: int
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is to be a loop at all."""
+        return self.oracle is not None or self.truth is not None
+
 
 def run_loop(
     stream: CandidateStream,
@@ -35,10 +41,7 @@ def run_loop(
     model: Path,
     settings: ScreenSettings,
     options: LoopOptions,
-    output: Path,
-    record: Path,
-    report: Path | None,
-    json: Path | None,
+    files: ScreenFiles,
     workers: str | None,
 ) -> None:
     """Run the loop and write the top list, the labels, report and numbers."""
@@ -51,6 +54,7 @@ def run_loop(
 
     if (options.oracle is None) == (options.truth is None):
         raise InputError("give one of --oracle and --truth, not both")
+    output = files.output
     if output.suffix not in (".csv", ".parquet"):
         raise InputError(f"{output}: a top list is written as .csv or .parquet; change the ending")
     learner = _learner(target, model, options)
@@ -64,7 +68,7 @@ def run_loop(
             stream, learner, settings.objective, settings.filters, settings.most_similar, pool
         )
         result = optimise(
-            proposer, source, loop, journal=record,
+            proposer, source, loop, journal=files.journal,
             advance=lambda each: remark(f"{each.n_labels} labels, {each.n_changed} new in the top list"),
         )  # fmt: skip
     history: tuple[Progress, ...] = ()
@@ -73,16 +77,16 @@ def run_loop(
     write_top(output, result, target)
     print_table(loop_table(result, history))
     print_table(top_table(result, target.name, target.unit))
-    if report is not None:
-        write_loop_report(report, result, target.name, target.unit, history)
-    if json is not None:
+    if files.report is not None:
+        write_loop_report(files.report, result, target.name, target.unit, history)
+    if files.json is not None:
         numbers: dict[str, object] = {
             "n_labels": len(result.labels), "n_rounds": len(result.rounds), "reason": result.reason,
             "n_failed": sum(label.value is None for label in result.labels),
         }  # fmt: skip
         if history:
             numbers |= {"recall": history[-1].recall, "regret": history[-1].regret}
-        write_json(json, numbers)
+        write_json(files.json, numbers)
     remark(f"{output}: top {len(result.top)} after {len(result.labels)} labels ({result.reason})")
 
 

@@ -1,17 +1,12 @@
-"""Options of ``castile screen`` in groups, and what they mean."""
+"""Options of ``castile screen``."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from castile.screening.filters import Filters
-    from castile.screening.objective import Objective
-    from castile.screening.targets import Target
 
 FILTERS, OBJECTIVE, OUTPUTS, LOOP = "Filters", "Objective", "Outputs", "Loop with an oracle"
 
@@ -26,8 +21,6 @@ class ObjectiveName(StrEnum):
     ei = "ei"
     probability = "probability"
 
-
-_KINDS = {"lcb": "bound", "ei": "improvement"}
 
 Candidates = Annotated[
     list[str],
@@ -144,98 +137,86 @@ MostKnown = Annotated[
         rich_help_panel=FILTERS,
     ),
 ]  # fmt: skip
-
-
-def filters_of(
-    only: str | None,
-    required: str | None,
-    excluded: str | None,
-    formulas: list[str] | None,
-    patterns: list[str] | None,
-    atoms: tuple[int | None, int | None],
-    volumes: tuple[float | None, float | None],
-    known: list[str] | None,
-    most_similar: float | None,
-) -> Filters:
-    """Filters from the options."""
-    from castile.screening.filters import Filters
-    from castile.screening.likeness import know
-    from castile.structures import StructureSource
-
-    described = None
-    if known:
-        described = know((one.name, one.atoms) for one in StructureSource(known, needs_labels=False))
-    return Filters(
-        _symbols(only), _symbols(required), _symbols(excluded), tuple(formulas or ()), tuple(patterns or ()),
-        *atoms, *volumes, described, most_similar,
-    )  # fmt: skip
-
-
-def objective_of(
-    kind: ObjectiveName, goal: str, kappa: float, best: float | None, below: float | None, above: float | None
-) -> Objective:
-    """Objective from the options."""
-    from castile.errors import InputError
-    from castile.screening.objective import Objective
-
-    name, value = goal.replace("minimize", "minimise").replace("maximize", "maximise"), None
-    if name not in ("minimise", "maximise"):
-        try:
-            name, value = "value", float(goal)
-        except ValueError:
-            raise InputError(f"--goal {goal}: give minimise, maximise, or a number to come near to") from None
-    if kind is not ObjectiveName.probability and (below is not None or above is not None):
-        raise InputError("--below and --above are for --objective probability; add it, or leave them out")
-    return Objective(_KINDS.get(kind.value, kind.value), name, value, kappa, best, below, above)
-
-
-def open_target(
-    model: Path,
-    name: str | None,
-    reference: str | None,
-    relax_steps: int,
-    relax_cell: bool,
-    limit: float | None,
-    training: list[str],
-) -> Target:
-    """Target from a model file, whatever it holds."""
-    import castile
-    from castile.errors import InputError
-    from castile.formats import read_model_file
-    from castile.properties import PropertyModel
-    from castile.screening.targets import (
-        GRADE_LIMIT,
-        PotentialTarget,
-        PropertyTarget,
-        RelaxationPlan,
-        parse_references,
-        reference_energies,
-    )
-    from castile.structures import StructureSource
-
-    if read_model_file(model).header.get("kind") == "property":
-        if reference is not None or relax_steps or limit is not None:
-            raise InputError(
-                f"{model}: predicts a property; --reference, --relax and --grade-limit are for potentials"
-            )
-        target = PropertyTarget(PropertyModel.load(model))
-        if name is not None and name != target.name:
-            raise InputError(f"--target {name}: {model} predicts {target.name}; leave the option out")
-        return target
-    gap = castile.load(model)
-    energies = {}
-    if reference is not None and "=" in reference:
-        energies = parse_references(reference)
-    elif reference is not None:
-        energies = reference_energies(
-            gap, [one.atoms for one in StructureSource(reference, needs_labels=False)]
-        )
-    plan = RelaxationPlan(relax_steps, cell=relax_cell) if relax_steps else None
-    settled = PotentialTarget(gap, name or "energy_per_atom", energies, plan, limit or GRADE_LIMIT)
-    if limit is None and training:
-        return settled.limited_by([one.atoms for one in StructureSource(training, needs_labels=False)])
-    return settled
-
-
-def _symbols(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+PoolSize = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Candidates that diverse winners are chosen from (10 a winner)."),
+]
+Top = Annotated[int, typer.Option(min=1, metavar="N", help="Number of winners.")]
+TablePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--all", metavar="TABLE", help="Every candidate: .csv or .parquet.", rich_help_panel=OUTPUTS
+    ),
+]
+Database = Annotated[
+    Path | None, typer.Option(metavar="FILE.db", help="ASE database.", rich_help_panel=OUTPUTS)
+]
+Report = Annotated[
+    Path | None, typer.Option(metavar="HTML", help="Page with figures and a map.", rich_help_panel=OUTPUTS)
+]
+MapPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--map", metavar="HTML", help="Interactive map of winners and a sample of all candidates.",
+        rich_help_panel=OUTPUTS,
+    ),
+]  # fmt: skip
+JournalPath = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Finished work, kept (default: TABLE.journal, removed at the end).",
+        rich_help_panel=OUTPUTS,
+    ),
+]  # fmt: skip
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EL=EV,...|DATA", help="Energies of the elements, eV/atom, or structures of them to "
+        "compute, for formation energies.",
+    ),
+]  # fmt: skip
+Relax = Annotated[
+    int, typer.Option(metavar="STEPS", min=0, help="Relax each candidate by so many steps first.")
+]
+RelaxCell = Annotated[bool, typer.Option("--relax-cell", help="Cells too.")]
+GradeLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="G", help="Extrapolation grade of a potential's atom that is flagged (default: the largest "
+        "of --training, or 0.001).",
+    ),
+]  # fmt: skip
+Oracle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|CLASS|FILE.toml",
+        help="Winners are labelled and learned from until the top list is stable: emt, tblite, ...; a "
+        "calculator's class; or a TOML file with an [oracle] table.",
+        rich_help_panel=LOOP,
+    ),
+]
+Truth = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Instead of an oracle: labels that the candidates bring along, hidden from the "
+        "model; draws recall and regret.", rich_help_panel=LOOP,
+    ),
+]  # fmt: skip
+Training = Annotated[
+    list[str] | None,
+    typer.Option(metavar="DATA", help="Structures that the model was trained on.", rich_help_panel=LOOP),
+]
+TrainingKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of their labels (default: the name of the property).", rich_help_panel=LOOP
+    ),
+]
+Budget = Annotated[int, typer.Option(min=1, metavar="N", help="Labels at most.", rich_help_panel=LOOP)]
+BatchSize = Annotated[
+    int, typer.Option("--batch", min=1, metavar="N", help="Labels a round.", rich_help_panel=LOOP)
+]
+Patience = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Rounds in which the list must not change.", rich_help_panel=LOOP),
+]
