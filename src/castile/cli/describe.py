@@ -29,11 +29,22 @@ class Precision(StrEnum):
     float32 = "float32"
 
 
+Features = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FEATURES", help="File to write: .npz, .npy or .csv.")
+]
+Species = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SYMBOL", help="Element to expect; repeat (default: found in DATA)."),
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Density channels that the elements share (default: one per element)."),
+]
+
+
 def describe(
     data: DataFiles,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FEATURES", help="File to write: .npz, .npy or .csv.")
-    ],
+    output: Features,
     cutoff: Annotated[float, typer.Option(help="Radius of the environment, Å.")] = 5.0,
     n_max: Annotated[int, typer.Option(help="Number of radial functions.")] = 8,
     l_max: Annotated[int, typer.Option(help="Largest angular channel.")] = 6,
@@ -44,14 +55,8 @@ def describe(
     ] = CutoffFunction.cosine,
     radial_basis: Annotated[RadialBasis, typer.Option(help="Radial functions.")] = RadialBasis.gto,
     central_weight: Annotated[float, typer.Option(help="Weight of the central atom's own Gaussian.")] = 1.0,
-    species: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SYMBOL", help="Element to expect; repeat (default: found in DATA)."),
-    ] = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Density channels that the elements share (default: one per element)."),
-    ] = None,
+    species: Species = None,
+    channels: Channels = None,
     normalize: Annotated[bool, typer.Option(help="Divide each power spectrum by its norm.")] = True,
     average: Annotated[Average, typer.Option(help="One row per atom (off), or per structure.")] = Average.off,
     dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.float64,

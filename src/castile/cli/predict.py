@@ -23,19 +23,28 @@ from castile.cli.options import (
     Workers,
 )
 
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="File to write; the suffix selects the format (.xyz, .traj, ...).",
+    ),
+]
+Uncertainty = Annotated[
+    Deviations,
+    typer.Option(
+        help="Also write standard deviations (energy_std, energies_std, forces_std, stress_std) and the "
+        "extrapolation_grade of each atom: from a committee, exact, or auto (exact up to 64 atoms).",
+    ),
+]
+
 
 def predict(
     model: ModelFile,
     data: DataFiles,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            help="File to write; the suffix selects the format (.xyz, .traj, ...).",
-        ),
-    ],
+    output: Output,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -43,13 +52,7 @@ def predict(
     config_type_key: ConfigTypeKey = "config_type",
     workers: Workers = None,
     precision: PrecisionOption = Precision.double,
-    uncertainty: Annotated[
-        Deviations,
-        typer.Option(
-            help="Also write standard deviations (energy_std, energies_std, forces_std, stress_std) and the "
-            "extrapolation_grade of each atom: from a committee, exact, or auto (exact up to 64 atoms).",
-        ),
-    ] = Deviations.none,
+    uncertainty: Uncertainty = Deviations.none,
     json: JsonFile = None,
 ) -> None:
     """Write DATA with the energies, forces and stresses that MODEL predicts.
