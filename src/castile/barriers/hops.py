@@ -16,6 +16,7 @@ from scipy.spatial import Voronoi
 from castile.barriers.ions import IONIC_RADIUS
 from castile.barriers.path import MigrationPath
 from castile.errors import InputError
+from castile.execution.optional_packages import import_optional
 from castile.structures.neighbors import neighbor_pairs
 from castile.structures.validation import validate_structure
 
@@ -128,15 +129,8 @@ def _symmetry(atoms: Atoms, tolerance: float) -> tuple[IntArray, Float64Array]:
 
 
 def import_spglib() -> Any:
-    """Return spglib.
-
-    Raises InputError naming the group of optional packages when it is missing.
-    """
-    try:
-        import spglib
-    except ModuleNotFoundError as error:
-        raise InputError("finding hops needs spglib: pip install 'castile[barriers]'") from error
-    return spglib
+    """Return spglib; InputError where it is missing."""
+    return import_optional("spglib", "finding hops needs spglib", "barriers")
 
 
 def find_voids(atoms: Atoms, number: int, rotations: IntArray, translations: Float64Array) -> Float64Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from castile.barriers.hops import Edge
 from castile.errors import InputError
+from castile.execution.optional_packages import import_optional
 
 IntArray = NDArray[np.int64]
 
@@ -80,12 +81,5 @@ def network_dimensions(network: Any) -> int:
 
 
 def import_networkx() -> Any:
-    """Return networkx.
-
-    Raises InputError naming the group of optional packages when it is missing.
-    """
-    try:
-        import networkx
-    except ModuleNotFoundError as error:
-        raise InputError("networks of hops need networkx: pip install 'castile[barriers]'") from error
-    return networkx
+    """Return networkx; InputError where it is missing."""
+    return import_optional("networkx", "networks of hops need networkx", "barriers")

@@ -35,11 +35,13 @@ class ScreenFiles:
 
     def check(self, stream: CandidateStream, read: Sequence[Path]) -> None:
         """Refuse at the beginning what would destroy what is read, or could not be written at the end."""
+        from castile.execution.optional_packages import require_optional
+
         tables = (self.output, self.all_candidates, self.database)
         _refuse(stream, read, (*tables, self.report, self.map_page, self.json, self.journal))
         _check_endings(*tables)
         if self.map_page is not None:
-            _require_chemiscope()
+            require_optional("chemiscope", "maps need chemiscope", "maps")
 
 
 @dataclass(frozen=True)
@@ -209,13 +211,3 @@ def _check_endings(output: Path, all_candidates: Path | None, database: Path | N
             raise InputError(f"{path}: is written as {' or '.join(endings)}; change the ending")
         if path is not None and path.suffix == ".parquet":
             import_pyarrow()
-
-
-def _require_chemiscope() -> None:
-    """Refuse maps where the package that draws them is missing; it is looked for, not loaded."""
-    from importlib.util import find_spec
-
-    from castile.errors import InputError
-
-    if find_spec("chemiscope") is None:
-        raise InputError("maps need the package chemiscope: pip install 'castile[maps]'")

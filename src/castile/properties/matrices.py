@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.distance_matrices import CoulombMatrix
 from castile.errors import InputError
+from castile.execution.optional_packages import import_optional
 from castile.properties.descriptor import Float64Array, Seen, StructureDescriptor
 
 
@@ -124,15 +125,10 @@ class EwaldEigenvalues(_Eigenvalues):
         self.accuracy = accuracy
 
     def _prepare(self, size: int) -> None:
-        try:
-            from dscribe.descriptors import EwaldSumMatrix
-        except ImportError as error:
-            raise InputError(
-                "descriptor 'ewald' needs DScribe; install it: pip install 'castile[descriptors]'"
-            ) from error
+        dscribe = import_optional("dscribe.descriptors", "descriptor 'ewald' needs DScribe", "descriptors")
         if not 0.0 < self.accuracy < 1.0:
             raise InputError(f"accuracy = {self.accuracy}: give a number between 0 and 1, such as 1e-3")
-        self._maker = EwaldSumMatrix(n_atoms_max=size, permutation="eigenspectrum")
+        self._maker = dscribe.EwaldSumMatrix(n_atoms_max=size, permutation="eigenspectrum")
 
     def _values(self, atoms: Atoms) -> Float64Array:
         _require_crystal(self.kind, atoms)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from html import escape
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from castile.errors import InputError
+from castile.execution.optional_packages import import_optional
 from castile.formats import write_text_file
 from castile.report import style
 from castile.report.packed_points import packed_dataset
@@ -74,10 +73,7 @@ def write_map_page(
     InputError
         If chemiscope is not installed.
     """
-    try:
-        chemiscope = import_module("chemiscope")
-    except ImportError as error:
-        raise InputError("maps need the package chemiscope: pip install 'castile[maps]'") from error
+    chemiscope = import_optional("chemiscope", "maps need chemiscope", "maps")
     library = Path(str(chemiscope.__file__)).parent / "sphinx" / "static" / "chemiscope.min.js"
     owners, number = np.unique(placed.structure[shown], return_inverse=True)
     per_atom = bool((placed.atom >= 0).any())

@@ -13,6 +13,7 @@ from ase import Atoms, units
 from ase.cell import Cell
 
 from castile.errors import InputError, SimulationError
+from castile.execution.optional_packages import import_optional
 from castile.simulation.potential_calls import (
     evaluate_potential,
     require_calculator,
@@ -161,7 +162,7 @@ def compute_phonons(
         SimulationError: the relaxation did not converge, or forces that are not finite.
 
     """
-    phonopy = _import_phonopy()
+    phonopy = import_optional("phonopy", "phonons need phonopy", "phonons")
     _check(atoms, displacement)
     reference = _relaxed(atoms, max_force) if relax_cell else _copy_with_calculator(atoms, atoms)
     repeats = _repeats(reference, min_length) if supercell is None else _checked_repeats(supercell)
@@ -219,15 +220,6 @@ def _add_force_constants(
     if save_to is not None:
         solver.save(save_to, settings={"force_constants": True})
     return drift
-
-
-def _import_phonopy() -> ModuleType:
-    try:
-        return import_module("phonopy")
-    except ImportError as error:
-        raise InputError(
-            "phonons need phonopy, which is not installed: pip install 'castile[phonons]'"
-        ) from error
 
 
 def _solver(phonopy: ModuleType, atoms: Atoms, repeats: tuple[int, int, int]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from castile.descriptors.soap import SOAP
 from castile.errors import InputError
+from castile.execution.optional_packages import import_optional
 from castile.execution.task_pool import TaskPool
 from castile.kernels.environments import Environments, describe_environments
 from castile.kernels.structure_kernels import AverageSOAPKernel
@@ -188,9 +188,6 @@ def _embed(embedder: Any, coordinates: Float64Array, seed: int, progress: Progre
 
 
 def _umap() -> Any:
-    try:
-        with warnings.catch_warnings():  # it warns of parts of its own that are not installed
-            warnings.simplefilter("ignore", ImportWarning)
-            return import_module("umap").UMAP
-    except ImportError as error:
-        raise InputError("UMAP needs the package umap-learn: pip install 'castile[maps]'") from error
+    with warnings.catch_warnings():  # it warns of parts of its own that are not installed
+        warnings.simplefilter("ignore", ImportWarning)
+        return import_optional("umap", "UMAP needs umap-learn", "maps").UMAP
