@@ -1,5 +1,7 @@
-"""A small real model for the commands that need one."""
+"""A small real model for the commands that need one, and Ctrl-C."""
 
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,15 @@ from ase.io import write
 
 import castile
 from evaluation.emt_model import labelled_copper
+
+
+def interrupt(child: subprocess.Popen[str]) -> str:
+    """Send Ctrl-C to a command, which must end as one interrupted, and return the rest of its stderr."""
+    child.send_signal(signal.SIGINT)
+    _, rest = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in rest
+    return rest
 
 
 @pytest.fixture(scope="session")

@@ -97,11 +97,16 @@ def two_groups(n: int = 200) -> tuple[np.ndarray, list[HeldOutLabels]]:
     return means, [HeldOutLabels("energy", errors[[k]], parts, structure=k) for k in range(n)]
 
 
-def test_two_kinds_of_structure_are_covered_each() -> None:
+def fitted_to_two_groups() -> tuple[KindCalibration, list[HeldOutLabels], LocalErrors]:
+    """Calibration of all of them, the labels, and their local errors."""
     means, labels = two_groups()
     kind = fit_kind(labels, 0.1)
     assert kind is not None
-    local = fit_local(kind, labels, LocalErrors(means))
+    return kind, labels, fit_local(kind, labels, LocalErrors(means))
+
+
+def test_two_kinds_of_structure_are_covered_each() -> None:
+    kind, labels, local = fitted_to_two_groups()
     plain = kind.deviations(labels[0].parts)
     assert 0.04 < plain[0] < 0.15
     rng = np.random.default_rng(1)
@@ -117,10 +122,7 @@ def test_two_kinds_of_structure_are_covered_each() -> None:
 
 
 def test_held_out_errors_are_covered_with_the_factors_of_others() -> None:
-    means, labels = two_groups()
-    kind = fit_kind(labels, 0.1)
-    assert kind is not None
-    local = fit_local(kind, labels, LocalErrors(means))
+    kind, labels, local = fitted_to_two_groups()
     level = kind.deviations(labels[0].parts)
     sigmas = [level[0] * factor_of(*local.sums_without("energy", k, level))[0] for k in range(len(labels))]
     ratios = np.sort([abs(label.errors[0]) for label in labels] / np.array(sigmas))

@@ -39,6 +39,13 @@ def silicon() -> Callable[..., Atoms]:
     return make
 
 
+def copper_block() -> Atoms:
+    """Thirty-two atoms of fcc copper with effective-medium theory, to move about."""
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.calc = EMT()
+    return atoms
+
+
 @pytest.fixture
 def copper() -> Callable[..., Atoms]:
     """Make fcc copper, one or four atoms, with effective-medium theory."""

@@ -13,6 +13,7 @@ from ase.md.verlet import VelocityVerlet
 from castile.errors import InputError, SimulationError
 from castile.simulation.md_settings import MolecularDynamicsSettings
 from castile.simulation.molecular_dynamics import run_molecular_dynamics
+from simulation.conftest import copper_block
 
 
 class Springs(Calculator):
@@ -58,14 +59,8 @@ class Exploding(LennardJones):
             self.results["energy"] = float("nan")
 
 
-def copper(n=2):
-    atoms = bulk("Cu", cubic=True) * (n, n, n)
-    atoms.calc = EMT()
-    return atoms
-
-
 def test_nve_conserves_energy_and_momentum_and_leaves_the_input_alone():
-    atoms = copper()
+    atoms = copper_block()
     before = atoms.positions.copy()
     result = run_molecular_dynamics(
         atoms, MolecularDynamicsSettings(n_steps=300, time_step_fs=2.0, temperature_k=600, seed=3)
@@ -86,12 +81,12 @@ def test_nve_error_falls_with_the_square_of_the_time_step():
         settings = MolecularDynamicsSettings(
             n_steps=n_steps, time_step_fs=time_step, temperature_k=600, seed=3, log_interval=1
         )
-        spreads.append(np.ptp(run_molecular_dynamics(copper(), settings).column("total_energy_ev")))
+        spreads.append(np.ptp(run_molecular_dynamics(copper_block(), settings).column("total_energy_ev")))
     assert spreads[0] / spreads[1] == pytest.approx(4.0, rel=0.25)
 
 
 def test_nve_agrees_with_the_integrator_of_ase():
-    atoms = copper()
+    atoms = copper_block()
     settings = MolecularDynamicsSettings(n_steps=20, temperature_k=500, seed=1)
     start = run_molecular_dynamics(
         atoms, MolecularDynamicsSettings(n_steps=0, temperature_k=500, seed=1)
@@ -104,7 +99,7 @@ def test_nve_agrees_with_the_integrator_of_ase():
 
 
 def test_kept_velocities_are_the_ones_of_the_structure():
-    atoms = copper()
+    atoms = copper_block()
     moving = run_molecular_dynamics(atoms, MolecularDynamicsSettings(n_steps=5, seed=8)).atoms
     moving.calc = EMT()
     kept = run_molecular_dynamics(moving, MolecularDynamicsSettings(n_steps=0, keep_velocities=True)).atoms
@@ -138,7 +133,7 @@ def test_langevin_samples_the_harmonic_canonical_distribution():
 
 def test_langevin_heat_accounts_for_the_energy():
     settings = MolecularDynamicsSettings(ensemble="langevin", n_steps=200, temperature_k=600, seed=2)
-    result = run_molecular_dynamics(copper(), settings)
+    result = run_molecular_dynamics(copper_block(), settings)
     assert np.ptp(result.column("total_energy_ev")) > 20 * np.ptp(result.column("conserved_energy_ev"))
     assert np.abs(result.atoms.get_momenta().sum(axis=0)).max() < 1e-9
 
@@ -152,7 +147,7 @@ def test_temperature_ramp_is_followed():
         thermostat_time_fs=20,
         seed=2,
     )
-    result = run_molecular_dynamics(copper(), settings)
+    result = run_molecular_dynamics(copper_block(), settings)
     assert result.rows[-1].target_temperature_k == 900
     assert result.rows[15].target_temperature_k == pytest.approx(500)
     assert result.column("temperature_k")[-5:].mean() == pytest.approx(850, rel=0.25)
@@ -169,7 +164,7 @@ def test_npt_reaches_the_pressure():
         seed=0,
         log_interval=2,
     )
-    result = run_molecular_dynamics(copper(), settings)
+    result = run_molecular_dynamics(copper_block(), settings)
     assert result.column("pressure_gpa")[100:].mean() == pytest.approx(5.0, abs=0.5)
     assert result.rows[-1].volume_ang3 < result.rows[0].volume_ang3
     assert result.drift_mev_per_atom_per_ps is None
@@ -195,7 +190,7 @@ def test_runaway_temperature_stops_the_run(tmp_path):
         n_steps=200, time_step_fs=60.0, temperature_k=800, contact_fraction=0
     )
     with pytest.raises(SimulationError, match=r"temperature is \d+ K, above the limit of 8000 K"):
-        run_molecular_dynamics(copper(), settings, tmp_path / "run.xyz")
+        run_molecular_dynamics(copper_block(), settings, tmp_path / "run.xyz")
     assert (tmp_path / "run.failed.xyz").exists()
 
 
@@ -235,7 +230,7 @@ def test_structures_that_cannot_run_are_refused():
     bare = bulk("Cu")
     with pytest.raises(InputError, match="no calculator"):
         run_molecular_dynamics(bare, MolecularDynamicsSettings())
-    constrained = copper()
+    constrained = copper_block()
     constrained.set_constraint(FixBondLength(0, 1))
     with pytest.raises(InputError, match="FixBondLength"):
         run_molecular_dynamics(constrained, MolecularDynamicsSettings())

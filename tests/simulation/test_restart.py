@@ -19,6 +19,7 @@ from castile.simulation.md_checkpoint import read_checkpoint
 from castile.simulation.md_record import MolecularDynamicsFiles, read_log
 from castile.simulation.md_settings import MolecularDynamicsSettings
 from castile.simulation.molecular_dynamics import run_molecular_dynamics
+from simulation.conftest import copper_block
 
 SHORT = MolecularDynamicsSettings(
     n_steps=40,
@@ -46,12 +47,6 @@ print("interrupted at", result.n_steps, result.completed)
 """
 
 
-def copper():
-    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
-    atoms.calc = EMT()
-    return atoms
-
-
 class Killed(BaseException):
     """Stands for a process that ends without any chance to clean up."""
 
@@ -62,7 +57,7 @@ def run_until(step, settings, output, restart=False):
             raise Killed
 
     with pytest.raises(Killed):
-        run_molecular_dynamics(copper(), settings, output, restart=restart, progress=stop)
+        run_molecular_dynamics(copper_block(), settings, output, restart=restart, progress=stop)
 
 
 def assert_same_files(actual, expected):
@@ -85,11 +80,11 @@ def assert_same_files(actual, expected):
 @pytest.mark.parametrize("ensemble", ["nve", "langevin", "npt"])
 def test_a_killed_run_continues_exactly(ensemble, tmp_path):
     settings = replace(SHORT, ensemble=ensemble)
-    whole = run_molecular_dynamics(copper(), settings, tmp_path / "whole.xyz")
+    whole = run_molecular_dynamics(copper_block(), settings, tmp_path / "whole.xyz")
     output = tmp_path / "parts.xyz"
     run_until(10, settings, output)  # three steps after the checkpoint of step 7
     run_until(26, settings, output, restart=True)
-    resumed = run_molecular_dynamics(copper(), settings, output, restart=True)
+    resumed = run_molecular_dynamics(copper_block(), settings, output, restart=True)
     np.testing.assert_allclose(resumed.atoms.positions, whole.atoms.positions, atol=1e-10)
     np.testing.assert_allclose(resumed.atoms.get_momenta(), whole.atoms.get_momenta(), atol=1e-10)
     np.testing.assert_allclose(resumed.atoms.cell, whole.atoms.cell, atol=1e-10)
@@ -122,8 +117,8 @@ def test_a_process_that_is_stopped_by_a_signal_leaves_a_usable_checkpoint(stop_s
     if stop_signal == signal.SIGINT:
         assert printed == f"interrupted at {stopped} False\n"
     settings = replace(SHORT, ensemble="langevin", n_steps=stopped + 6)
-    run_molecular_dynamics(copper(), settings, output, restart=True)
-    run_molecular_dynamics(copper(), settings, tmp_path / "whole.xyz")
+    run_molecular_dynamics(copper_block(), settings, output, restart=True)
+    run_molecular_dynamics(copper_block(), settings, tmp_path / "whole.xyz")
     whole = MolecularDynamicsFiles.beside(tmp_path / "whole.xyz")
     logged = [row.step for row in read_log(files.log)]
     assert logged == [row.step for row in read_log(whole.log)]
@@ -133,9 +128,9 @@ def test_a_process_that_is_stopped_by_a_signal_leaves_a_usable_checkpoint(stop_s
 
 def test_a_finished_run_can_be_prolonged(tmp_path):
     output = tmp_path / "run.xyz"
-    run_molecular_dynamics(copper(), SHORT, output)
-    longer = run_molecular_dynamics(copper(), replace(SHORT, n_steps=60), output, restart=True)
-    whole = run_molecular_dynamics(copper(), replace(SHORT, n_steps=60))
+    run_molecular_dynamics(copper_block(), SHORT, output)
+    longer = run_molecular_dynamics(copper_block(), replace(SHORT, n_steps=60), output, restart=True)
+    whole = run_molecular_dynamics(copper_block(), replace(SHORT, n_steps=60))
     assert longer.n_steps == 60
     np.testing.assert_allclose(longer.atoms.positions, whole.atoms.positions, atol=1e-10)
     assert [row.step for row in longer.rows] == list(range(0, 61, 2))
@@ -145,31 +140,31 @@ def test_restart_before_the_first_step_and_without_a_checkpoint(tmp_path):
     output = tmp_path / "run.xyz"
     run_until(0, SHORT, output)
     assert not read_checkpoint(tmp_path / "run.checkpoint").recorded
-    first = run_molecular_dynamics(copper(), SHORT, output, restart=True)
-    fresh = run_molecular_dynamics(copper(), SHORT, tmp_path / "fresh.xyz", restart=True)
+    first = run_molecular_dynamics(copper_block(), SHORT, output, restart=True)
+    fresh = run_molecular_dynamics(copper_block(), SHORT, tmp_path / "fresh.xyz", restart=True)
     assert len(first.rows) == len(fresh.rows) == 21
     assert len(ase.io.read(output, ":")) == 11
 
 
 def test_an_existing_run_is_not_overwritten_by_accident(tmp_path):
     output = tmp_path / "run.xyz"
-    run_molecular_dynamics(copper(), SHORT, output)
+    run_molecular_dynamics(copper_block(), SHORT, output)
     with pytest.raises(InputError, match="exists: continue that run with restart"):
-        run_molecular_dynamics(copper(), SHORT, output)
-    run_molecular_dynamics(copper(), SHORT, output, overwrite=True)
+        run_molecular_dynamics(copper_block(), SHORT, output)
+    run_molecular_dynamics(copper_block(), SHORT, output, overwrite=True)
     assert len(ase.io.read(output, ":")) == 11
 
 
 def test_a_restart_with_other_conditions_is_refused(tmp_path):
     output = tmp_path / "run.xyz"
-    run_molecular_dynamics(copper(), SHORT, output)
+    run_molecular_dynamics(copper_block(), SHORT, output)
     with pytest.raises(InputError, match=r"time_step_fs is 1.0 but the checkpoint was written with 2.0"):
-        run_molecular_dynamics(copper(), replace(SHORT, time_step_fs=1.0), output, restart=True)
+        run_molecular_dynamics(copper_block(), replace(SHORT, time_step_fs=1.0), output, restart=True)
     other = bulk("Ag", cubic=True) * (2, 2, 2)
     other.calc = EMT()
     with pytest.raises(InputError, match="not those of the structure"):
         run_molecular_dynamics(other, SHORT, output, restart=True)
-    changed = copper()
+    changed = copper_block()
     changed.calc = EMT(asap_cutoff=True)
     with pytest.raises(InputError, match="give the model that the run was started with"):
         run_molecular_dynamics(changed, SHORT, output, restart=True)
@@ -177,19 +172,19 @@ def test_a_restart_with_other_conditions_is_refused(tmp_path):
 
 def test_damaged_files_are_named(tmp_path):
     output = tmp_path / "run.xyz"
-    run_molecular_dynamics(copper(), SHORT, output)
+    run_molecular_dynamics(copper_block(), SHORT, output)
     content = output.read_bytes()
     output.write_bytes(content[:100])
     with pytest.raises(InputError, match=r"run.xyz: has 100 bytes but held \d+"):
-        run_molecular_dynamics(copper(), SHORT, output, restart=True)
+        run_molecular_dynamics(copper_block(), SHORT, output, restart=True)
     checkpoint = tmp_path / "run.checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-8])
     with pytest.raises(InputError, match="cannot read the checkpoint"):
-        run_molecular_dynamics(copper(), SHORT, output, restart=True)
+        run_molecular_dynamics(copper_block(), SHORT, output, restart=True)
     with pytest.raises(InputError, match=r"ends in \.xyz"):
         MolecularDynamicsFiles.beside("run.traj")
 
 
 def test_results_are_plain_json(tmp_path):
-    result = run_molecular_dynamics(copper(), SHORT)
+    result = run_molecular_dynamics(copper_block(), SHORT)
     assert json.loads(json.dumps(result.to_json_dict()))["n_steps"] == 40
