@@ -202,7 +202,8 @@ def buy(
         features = np.array([s.features for s in pool])
         return farthest_points(features, n_wanted, initial=start).tolist()
     n_columns = whitened[0].block.shape[1]
-    root = PosteriorRoot.given(sum(whitened[i].block.T @ whitened[i].block for i in start))
+    known = np.concatenate([np.eye(n_columns), *(whitened[i].block for i in start)])
+    root = PosteriorRoot.given(np.linalg.qr(known, mode="r"))
     criterion: Criterion = Information() if strategy == "information" else OwnVariance()
     if strategy == "pool-variance":
         metric = sum(s.forces.T @ s.forces for s in whitened) / sum(len(s.forces) for s in whitened)

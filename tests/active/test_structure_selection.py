@@ -254,6 +254,38 @@ def test_lone_atoms_are_no_trouble() -> None:
             assert sorted(chosen.structures) == [0, 1, 2, 3, 4]
 
 
+def test_labels_of_extreme_precision_are_no_trouble() -> None:
+    """Of two equal crystals the second is worth least, and what is known is worth no more."""
+    train = copper_set(4)
+    gap = castile.GAP(
+        {"use_stress": False}, n_sparse=20, n_max=4, l_max=3, cutoff=4.0, pair=False, core=False,
+        energy_noise=1e-6, force_noise=1e-6, amplitude=1e3,
+    ).fit(train)  # fmt: skip
+    pool = [*copper_set(8)[4:], *[labelled(bulk("Cu", a=3.9, cubic=True))] * 2]
+    for method in ("variance", "information", "pool-variance"):
+        alone, beside = (
+            select_structures(pool, 6, model=gap, train=known, method=method, prior=PriorChoices(n_sparse=60))
+            for known in (None, train)
+        )
+        for chosen in (alone, beside):
+            assert chosen.values is not None
+            assert np.all(chosen.values > 0.0), method
+            assert chosen.structures[-1] in (4, 5), method
+        assert beside.values[0] < alone.values[0]
+
+
+def test_structures_without_any_label_are_worth_nothing() -> None:
+    """A model of stress alone: a molecule has none."""
+    train = copper_set(4)
+    settings = {"use_energies": False, "use_forces": False}
+    gap = castile.GAP(settings, n_sparse=8, n_max=4, l_max=3, cutoff=4.0, pair=False, core=False).fit(train)
+    pool = [Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]), *copper_set(6)[4:]]
+    for method in ("variance", "information"):
+        chosen = select_structures(pool, 3, model=gap, method=method, prior=PriorChoices(n_sparse=8))
+        assert chosen.structures[-1] == 0
+        assert chosen.values[-1] == 0.0
+
+
 def test_more_than_the_pool_has() -> None:
     assert sorted(select_structures(copper_set(3), 10, prior=PRIOR).structures) == [0, 1, 2]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from castile.errors import InputError
-from castile.selection.criteria import information_gain
+from castile.selection.criteria import OwnVariance, TargetCovariance, information_gain
+from castile.selection.posterior_root import PosteriorRoot
 from castile.selection.row_blocks import BlockFile, compress_block
 
 
@@ -52,3 +53,32 @@ def test_nothing_dropped_by_default_that_counts():
     rows = np.random.default_rng(2).standard_normal((20, 40))
     small = compress_block(rows)
     np.testing.assert_allclose(small.T @ small, rows.T @ rows, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (40, 20)])
+def test_compression_keeps_what_great_numbers_hide(shape):
+    """A direction of length 10 beside one of 1e8, which products of rows lose."""
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 20)))[0] for n in shape)
+    lengths = np.geomspace(1e8, 10.0, 20)
+    small = compress_block((left * lengths) @ right.T)
+    np.testing.assert_allclose(np.linalg.norm(small, axis=1), lengths, rtol=1e-5)
+
+
+def test_compression_changes_no_worth():
+    """Neither its own variance nor what it lowers the covariances of targets by, by more than it says."""
+    rng = np.random.default_rng(4)
+    for width in (0.0, 3.0):
+        rows = rng.standard_normal((40, 60)) * np.geomspace(10.0, 1e-5, 60)
+        dropped = 1e-3
+        small = compress_block(rows, dropped)
+        root = PosteriorRoot(60)
+        root.observe(root.whiten(width * rng.standard_normal((20, 60))))
+        whole, cut = root.whiten(rows), root.whiten(small)
+        assert len(cut) < len(whole)
+        lost = OwnVariance().value(whole) - OwnVariance().value(cut)
+        assert -1e-9 < lost < 2.0 * dropped
+        targets = rng.standard_normal((30, 60))
+        criterion = TargetCovariance(targets.T @ targets)
+        lost = criterion.value(whole) - criterion.value(cut)
+        assert -1e-9 < lost < 4.0 * dropped * np.sum(criterion.metric**2)

@@ -139,7 +139,7 @@ class PoolProcess:
             plain[kind] = phi
         nothing = np.empty((0, self.n_columns))
         energy = plain.get("energy", nothing) / len(structure.atoms)
-        return LabelFeatures(np.concatenate(parts), plain.get("forces", nothing), energy)
+        return LabelFeatures(np.concatenate([nothing, *parts]), plain.get("forces", nothing), energy)
 
     def atom_features(self, structure: LabelledStructure) -> Array:
         """Return the features of the energies of the atoms, eV, (n_atoms, n_columns); errors as above."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from castile.active.pool_process import PoolProcess
 from castile.active.selection_result import Selection
 from castile.execution.threads import limit_blas, map_chunks
+from castile.regression import StreamingQR
 from castile.selection.criteria import Criterion, Information, OwnVariance, TargetCovariance
 from castile.selection.greedy import greedy_blocks
 from castile.selection.posterior_root import PosteriorRoot
@@ -26,6 +27,8 @@ OWN: dict[str, Criterion] = {"variance": OwnVariance(), "information": Informati
 UNITS = {"variance": "noise^2", "information": "nat"}
 NO_FORCE = 1e-5
 """eV/A: smaller root mean deviations of the forces of a pool are rounding. They vanish by symmetry."""
+WAITING_ROWS = 256
+"""Rows whose products are summed at once."""
 
 
 @dataclass
@@ -87,40 +90,67 @@ class PoolIndex:
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Blocks of one structure, the number of labels of each, and features of what the pool is judged by."""
+    """Blocks of one structure, the number of labels of each, a bound of its worth (not divided by that
+    number), and features of what the pool is judged by.
+    """
 
     structure: LabelledStructure
     blocks: list[Array]
     n_labels: list[int]
+    bounds: list[float]
     forces: Array
     energies: Array
+
+
+class _ProductSum:
+    """Sum of F^T F over blocks of rows F, which wait until they are many: a product for each lone row would
+    take most of the time of a pool of small structures.
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        self.n_rows = 0
+        self._sum = np.zeros((n_columns, n_columns))
+        self._waiting, self._n_waiting = list[Array](), 0
+
+    def add(self, rows: Array) -> None:
+        """Take up rows (b, n_columns)."""
+        self.n_rows += len(rows)
+        self._waiting.append(rows)
+        self._n_waiting += len(rows)
+        if self._n_waiting >= WAITING_ROWS:
+            self.total()
+
+    def total(self) -> Array:
+        """Return the sum, (n_columns, n_columns), which further rows change."""
+        if self._n_waiting:
+            rows = np.concatenate(self._waiting)
+            with limit_blas(1):
+                self._sum += rows.T @ rows
+        self._waiting, self._n_waiting = [], 0
+        return self._sum
 
 
 class _PoolTargets:
     """Mean variance of the forces of a pool, G = 1/n sum f f^T, or of its energies where no force counts."""
 
     def __init__(self, n_columns: int) -> None:
-        self.forces, self.energies = np.zeros((2, n_columns, n_columns))
-        self.n_forces = self.n_energies = 0
+        self._forces, self._energies = _ProductSum(n_columns), _ProductSum(n_columns)
 
     def add(self, found: _Candidates) -> None:
         """Take up a structure."""
-        self.forces += found.forces.T @ found.forces
-        self.energies += found.energies.T @ found.energies
-        self.n_forces += len(found.forces)
-        self.n_energies += len(found.energies)
+        self._forces.add(found.forces)
+        self._energies.add(found.energies)
 
     @property
     def are_forces(self) -> bool:
         """Whether there are forces that do not vanish by symmetry."""
-        return bool(np.trace(self.forces) > self.n_forces * NO_FORCE**2)
+        return bool(np.trace(self._forces.total()) > self._forces.n_rows * NO_FORCE**2)
 
     @property
     def metric(self) -> Array:
         """G, (n_columns, n_columns)."""
-        if self.are_forces:
-            return np.asarray(self.forces / self.n_forces)
-        return np.asarray(self.energies / max(self.n_energies, 1))
+        counted = self._forces if self.are_forces else self._energies
+        return counted.total() / max(counted.n_rows, 1)
 
     @property
     def unit(self) -> str:
@@ -146,21 +176,19 @@ def choose_by_variance(
     """
     root = PosteriorRoot(process.n_columns)
     if train is not None:
-        root = PosteriorRoot.given(_known_gram(train, process, threads, report))
+        root = PosteriorRoot.given(_known_factor(train, process, threads, report))
     index, bounds, n_labels, total = PoolIndex(), list[float](), list[int](), len(pool)
     targets = _PoolTargets(process.n_columns) if method == "pool-variance" else None
     with BlockFile(process.n_columns, folder) as blocks:
         report("rows of the pool", 0, total)
-        for found in map_chunks(lambda s: _candidates(process, s, what), pool, threads):
+        for found in map_chunks(lambda s: _candidates(process, s, what, OWN.get(method)), pool, threads):
             index.add(found.structure)
             for block in found.blocks:
                 blocks.append(block)
             n_labels += found.n_labels
+            bounds += found.bounds
             if targets is not None:
                 targets.add(found)
-                bounds += [np.inf] * len(found.blocks)
-            else:
-                bounds += [OWN[method].value(block) for block in found.blocks]
             report("rows of the pool", len(index.names), total)
         strata = index.strata(what) if stratify else None
         quotas = None if strata is None else stratum_quotas(np.bincount(strata), n_select)
@@ -187,20 +215,28 @@ def _criterion(method: str, root: PosteriorRoot, targets: _PoolTargets | None) -
     return TargetCovariance(root.matrix.T @ targets.metric @ root.matrix)
 
 
-def _candidates(process: PoolProcess, structure: LabelledStructure, what: str) -> _Candidates:
-    """Return the candidates of a structure: its atoms, or itself."""
+def _candidates(
+    process: PoolProcess, structure: LabelledStructure, what: str, own: Criterion | None
+) -> _Candidates:
+    """Return the candidates of a structure: its atoms, or itself; ``own`` bounds their worth."""
     if what == "atoms":
         energies = process.atom_features(structure)
-        rows = energies / process.noise["energy"]
-        return _Candidates(structure, list(rows[:, None, :]), [1] * len(rows), energies[:0], energies)
-    found = process.label_features(structure)
-    block = compress_block(found.rows)
-    return _Candidates(structure, [block], [len(found.rows)], found.forces, found.energy)
+        blocks = list((energies / process.noise["energy"])[:, None, :])
+        n_labels, forces = [1] * len(blocks), energies[:0]
+    else:
+        found = process.label_features(structure)
+        blocks, forces, energies = [compress_block(found.rows)], found.forces, found.energy
+        n_labels = [max(len(found.rows), 1)]  # none: a molecule has no stress
+    bounds = [np.inf if own is None else own.value(block) for block in blocks]
+    return _Candidates(structure, blocks, n_labels, bounds, forces, energies)
 
 
-def _known_gram(train: StructureSource, process: PoolProcess, threads: int | None, report: Report) -> Array:
-    gram, total = np.zeros((process.n_columns,) * 2), len(train)
+def _known_factor(train: StructureSource, process: PoolProcess, threads: int | None, report: Report) -> Array:
+    """Return the triangle R of R^T R = 1 + A^T A with the rows A of all labels of the training set."""
+    stream, n_columns, total = StreamingQR(process.n_columns), process.n_columns, len(train)
+    stream.add(np.eye(n_columns), np.zeros(n_columns))
     for done, found in enumerate(map_chunks(process.label_features, train, threads), start=1):
-        gram += found.rows.T @ found.rows
+        with limit_blas(1):
+            stream.add(found.rows, np.zeros(len(found.rows)))
         report("rows of the training set", done, total)
-    return gram
+    return stream.factor()[:n_columns, :n_columns]

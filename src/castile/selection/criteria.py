@@ -4,9 +4,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cholesky, solve_triangular
 
 from castile.selection.posterior_root import PosteriorRoot
+from castile.selection.principal_rows import explained_rows, principal_squares
 
 Float64Array = NDArray[np.float64]
 
@@ -16,12 +16,7 @@ def information_gain(whitened: Float64Array) -> float:
 
     Source: Lindley, Ann. Math. Stat. 27, 986 (1956); MacKay, Neural Comput. 4, 590 (1992).
     """
-    rows, columns = whitened.shape
-    if rows == 0:
-        return 0.0
-    gram = whitened @ whitened.T if rows <= columns else whitened.T @ whitened
-    gram[np.diag_indices_from(gram)] += 1.0
-    return float(np.sum(np.log(np.diagonal(cholesky(gram, lower=True, check_finite=False)))))
+    return float(0.5 * np.sum(np.log1p(principal_squares(whitened))))
 
 
 def repeated_information(whitened: Float64Array) -> float:
@@ -29,9 +24,7 @@ def repeated_information(whitened: Float64Array) -> float:
 
     s are the eigenvalues of Z Z^T. A block that brings no more than this brings nothing but less noise.
     """
-    if len(whitened) == 0:
-        return 0.0
-    squares = np.maximum(np.linalg.eigvalsh(whitened @ whitened.T), 0.0)
+    squares = principal_squares(whitened)
     return float(0.5 * np.sum(np.log1p(squares / (1.0 + squares))))
 
 
@@ -78,15 +71,8 @@ class OwnVariance:
 
     def value(self, whitened: Float64Array) -> float:
         """Return the variance in units of the noise."""
-        if len(whitened) == 0:
-            return 0.0
-        rows, columns = whitened.shape
-        squares = whitened @ whitened.T if rows <= columns else whitened.T @ whitened
-        precision = squares.copy()
-        precision[np.diag_indices_from(precision)] += 1.0
-        lower = cholesky(precision, lower=True, check_finite=False)
-        half = solve_triangular(lower, squares, lower=True, check_finite=False)
-        return float(np.einsum("ij,ij->", half, half))
+        squares = principal_squares(whitened)
+        return float(np.sum(squares * (squares / (1.0 + squares))))
 
     def observe(self, root: PosteriorRoot, whitened: Float64Array) -> None:
         """Nothing to do."""
@@ -101,7 +87,7 @@ class TargetCovariance:
         = 2 \operatorname{tr} H G^2 H^T - \operatorname{tr} (H G H^T)^2, \quad
         P = (1 + Z^T Z)^{-1} = 1 - H^T H,
 
-    where G = X^T (sum_t a_t a_t^T) X has the eigenvalues of the covariance of the targets. Twice the trace is
+    where G = X^T (sum_t a_t a_t^T) X has the eigenvalues of the covariance of the targets. Twice tr G^2 is
     the variance of their summed squared error, whose mean is tr G: what many targets have in common counts
     for more than what each has alone.
 
@@ -115,7 +101,6 @@ class TargetCovariance:
 
     def __init__(self, metric: ArrayLike) -> None:
         self.metric = np.array(metric, dtype=np.float64)
-        self._squared = self.metric @ self.metric
 
     @property
     def variance(self) -> float:
@@ -124,17 +109,12 @@ class TargetCovariance:
 
     def value(self, whitened: Float64Array) -> float:
         """Return the decrease, in the squared unit of the metric."""
-        if len(whitened) == 0:
-            return 0.0
-        precision = whitened @ whitened.T
-        precision[np.diag_indices_from(precision)] += 1.0
-        lower = cholesky(precision, lower=True, check_finite=False)
-        half = solve_triangular(lower, whitened, lower=True, check_finite=False)
-        between = half @ self.metric @ half.T
-        return float(2.0 * np.einsum("ij,ij->", half @ self._squared, half) - np.sum(between**2))
+        half = explained_rows(whitened)
+        product = half @ self.metric
+        between = product @ half.T
+        return float(2.0 * np.vdot(product, product) - np.vdot(between, between))
 
     def observe(self, root: PosteriorRoot, whitened: Float64Array) -> None:
         """Change the metric to the new whitened weights."""
         once = root.shrink(whitened, self.metric)
         self.metric = root.shrink(whitened, once.T)
-        self._squared = self.metric @ self.metric

@@ -4,7 +4,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import solve_triangular
+
+from castile.selection.principal_rows import principal_rows
 
 Float64Array = NDArray[np.float64]
 
@@ -13,7 +15,7 @@ class PosteriorRoot:
     """Symmetric-product square root X of the posterior covariance of the weights, C = X X^T.
 
     Starts as a unit matrix (whitened weights). Observing rows B with unit noise, Z = B X, multiplies it by
-    (1 + Z^T Z)^(-1/2) = 1 - Z^T U g(s) U^T Z with Z Z^T = U s U^T and
+    (1 + Z^T Z)^(-1/2) = 1 - Y^T g(s) Y with Z Z^T = U s U^T, Y = U^T Z and
     g(s) = 1 / (sqrt(1 + s) (1 + sqrt(1 + s))): no inverse, no difference of large numbers.
     """
 
@@ -21,13 +23,15 @@ class PosteriorRoot:
         self.matrix = np.eye(n_columns)
 
     @classmethod
-    def given(cls, gram: ArrayLike) -> Self:
-        """Return the root after rows A were observed, L^-T with L L^T = 1 + A^T A; ``gram`` is A^T A."""
-        precision = np.array(gram, dtype=np.float64)
-        precision[np.diag_indices_from(precision)] += 1.0
+    def given(cls, factor: ArrayLike) -> Self:
+        """Return the root after rows A were observed, R^-1; ``factor`` is R, triangular, R^T R = 1 + A^T A.
+
+        R comes from a QR factorization of the unit matrix above A: the product A^T A would lose what precise
+        labels leave open.
+        """
+        triangle = np.array(factor, dtype=np.float64)
         root = cls(0)
-        lower = cholesky(precision, lower=True)
-        root.matrix = solve_triangular(lower, np.eye(len(lower)), trans="T", lower=True)
+        root.matrix = solve_triangular(triangle, np.eye(len(triangle)))
         return root
 
     def whiten(self, rows: Float64Array) -> Float64Array:
@@ -38,14 +42,10 @@ class PosteriorRoot:
         """Return ``other`` (k, n_columns) times (1 + Z^T Z)^(-1/2)."""
         if len(whitened) == 0:
             return other.copy()
-        return other - (other @ whitened.T) @ _shrinkage(whitened) @ whitened
+        squares, rows = principal_rows(whitened)
+        roots = np.sqrt(1.0 + squares)
+        return other - ((other @ rows.T) / (roots * (1.0 + roots))) @ rows
 
     def observe(self, whitened: Float64Array) -> None:
         """Take up the observation of the block whose Z = B X is ``whitened``."""
         self.matrix = self.shrink(whitened, self.matrix)
-
-
-def _shrinkage(whitened: Float64Array) -> Float64Array:
-    squares, vectors = eigh(whitened @ whitened.T)
-    roots = np.sqrt(1.0 + np.maximum(squares, 0.0))
-    return (vectors / (roots * (1.0 + roots))) @ vectors.T
