@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ase.io import read
+from ase.build import bulk
+from ase.io import read, write
 from typer.testing import CliRunner
 
 import castile
@@ -34,6 +35,38 @@ def test_choice_equals_that_of_the_api(tmp_path: Path, copper_data: Path, copper
     assert numbers["n_selected"] == 3
     assert numbers["n_pool_structures"] == 10
     assert "rows of the pool: done" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "labels", "words"),
+    [
+        ("variance", "all", "times the noise (root mean square over its labels)"),
+        ("information", "all", "nat; of the last"),
+        ("pool-variance", "all", "of the pool's forces: the first lowers it by"),
+        ("pool-variance", "energy", "deviation of the pool's energies per atom"),
+    ],
+)
+def test_worth_is_told_in_words(
+    tmp_path: Path, copper_data: Path, method: str, labels: str, words: str
+) -> None:
+    result = run(
+        copper_data, "-n", 2, "--method", method, "--labels", labels, "--indices", tmp_path / "i.json", *SMALL
+    )
+    assert result.exit_code == 0, result.output
+    assert words in " ".join(result.output.split())
+    assert "worth nothing" not in result.output
+
+
+def test_choice_among_labels_that_cannot_vary_is_told(tmp_path: Path) -> None:
+    """Forces that vanish by symmetry: the order of the choice is no choice."""
+    write(tmp_path / "pool.xyz", [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)])
+    for method in ("variance", "information", "pool-variance"):
+        result = run(
+            tmp_path / "pool.xyz", "-n", 2, "--method", method, "--labels", "forces", "--indices",
+            tmp_path / "i.json", *SMALL,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "2 of them are worth nothing" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("method", ["pool-variance", "farthest", "random"])

@@ -25,13 +25,17 @@ class Selection:
     n_atoms : int
         Atoms of all chosen structures, each structure once.
     values : ndarray, shape (n,), or None
-        Worth of each when it was chosen, for methods that have one.
+        Worth of each when it was chosen, for methods that have one. ``variance``: variance that its labels
+        lose, mean over them, in squares of their noise; its root is a deviation in units of the noise.
+        ``information``: nats. ``pool-variance``: decrease of the mean squared covariance of the pool's
+        forces, (eV/A)^4, or of its energies per atom, eV^4.
     unit : str
-        Of the worth.
+        Of the worth: "noise^2", "nat", "(eV/A)^4" or "eV^4".
     deviation_before, deviation_after : float or None
         Root of the mean predictive variance over the pool, before and after; of ``pool-variance`` only.
     deviation_unit : str
-        eV/A (of force components), or eV (of energies per atom) where forces are no labels.
+        eV/A (of force components), or eV (of energies per atom) where forces are no labels or vanish by
+        symmetry.
     n_pool, n_pool_atoms : int
         Size of the pool.
     """

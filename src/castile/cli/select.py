@@ -139,22 +139,49 @@ def _print_selection(chosen: Selection, wanted: int) -> None:
     from castile.cli.output import print_table, remark
     from castile.evaluation.tables import Table
 
-    pool = f"of {chosen.n_pool} structures ({chosen.n_pool_atoms} atoms)"
+    title = f"{len(chosen)} {chosen.what} chosen by {chosen.method}"
+    note = f"Pool: {chosen.n_pool} structures ({chosen.n_pool_atoms} atoms)."
     rows = tuple(
         (kind or "(none)", str(count)) for kind, count in sorted(Counter(chosen.config_types).items())
     )
-    print_table(
-        Table(("config_type", "chosen"), rows, f"{len(chosen)} {chosen.what} chosen by {chosen.method}")
-    )
+    print_table(Table(("config_type", "chosen"), rows, title, note))
     if len(chosen) < wanted:
-        remark(f"Only {len(chosen)} of {wanted}: no more, or only duplicates of those chosen, {pool}.")
+        remark(f"Only {len(chosen)} of {wanted}: the pool has no more, or only duplicates of those chosen.")
     if chosen.values is not None and len(chosen):
-        first, last = chosen.values[0], chosen.values[-1]
-        remark(f"Worth of the first {first:.3g} {chosen.unit}, of the last {last:.3g} {chosen.unit}, {pool}.")
-    if chosen.deviation_before is not None and chosen.deviation_after is not None:
+        _print_worth(chosen, chosen.values[0], chosen.values[-1])
+        n_idle = int((chosen.values <= 0.0).sum())
+        if n_idle:
+            remark(
+                f"{n_idle} of them are worth nothing, and their order means nothing: their labels cannot "
+                "vary (forces that vanish by symmetry, say), or the amplitude is far below the noise."
+            )
+
+
+def _print_worth(chosen: Selection, first: float, last: float) -> None:
+    """Say in words what the first and the last were worth when they were chosen."""
+    from math import sqrt
+
+    from castile.cli.output import remark
+
+    before, after, unit = chosen.deviation_before, chosen.deviation_after, chosen.deviation_unit
+    if chosen.method == "variance":
         remark(
-            f"Mean predictive deviation over the pool: {chosen.deviation_before:.3g} {chosen.deviation_unit} "
-            f"before, {chosen.deviation_after:.3g} {chosen.deviation_unit} after."
+            f"Deviation that the first takes away: {sqrt(first):.3g} times the noise (root mean square over "
+            f"its labels); the last: {sqrt(last):.3g} times."
+        )
+    elif chosen.method == "information":
+        remark(
+            f"Expected information of the first: {first:.3g} {chosen.unit}; of the last: {last:.3g} {chosen.unit}."
+        )
+    elif before is not None and after is not None:
+        what = "forces" if unit == "eV/A" else "energies per atom"
+        remark(
+            f"Mean squared covariance of the pool's {what}: the first lowers it by {first:.3g} "
+            f"{chosen.unit}, the last by {last:.3g} {chosen.unit}."
+        )
+        remark(
+            f"Root mean square predictive deviation of the pool's {what}: {before:.3g} {unit} before, "
+            f"{after:.3g} {unit} after."
         )
 
 

@@ -62,7 +62,14 @@ Train = Annotated[
     list[str] | None,
     typer.Option(metavar="TRAIN", help="Structures that are known already; may be repeated."),
 ]
-MethodOption = Annotated[Method, typer.Option(help="How to choose.")]
+MethodOption = Annotated[
+    Method,
+    typer.Option(
+        help="By the variance that a structure's own labels lose when they are calculated, the information "
+        "that they bring, or the variance that the forces of the whole pool lose; by SOAP vectors; or at "
+        "random."
+    ),
+]
 WhatOption = Annotated[What, typer.Option(help="What to choose.")]
 LabelsOption = Annotated[Labels, typer.Option(help="What a calculation brings.")]
 Stratify = Annotated[
