@@ -170,9 +170,7 @@ def _print_worth(chosen: Selection, first: float, last: float) -> None:
             f"its labels); the last: {sqrt(last):.3g} times."
         )
     elif chosen.method == "information":
-        remark(
-            f"Expected information of the first: {first:.3g} {chosen.unit}; of the last: {last:.3g} {chosen.unit}."
-        )
+        remark(f"Expected information of the first: {first:.3g} nat; of the last: {last:.3g} nat.")
     elif before is not None and after is not None:
         what = "forces" if unit == "eV/A" else "energies per atom"
         remark(
