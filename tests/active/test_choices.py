@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from scipy.stats import norm
@@ -54,6 +55,20 @@ def test_a_batch_has_no_near_duplicates(method: str, model: castile.GAP) -> None
     assert len({c.key.split("/")[0] for c in many}) == len(many) <= 6
     assert choose_batch(candidates()[:1], 4, method, model)[0].key == "0/0"
     assert choose_batch([], 4, method, model) == ()
+
+
+def test_a_molecule_beside_a_model_of_stress_alone_is_left_out() -> None:
+    """It has no label that the model would learn."""
+    frames = [c.atoms for c in candidates()[::3]]
+    for atoms in frames:
+        atoms.calc = EMT()
+        atoms.get_stress()
+    settings = {"use_energies": False, "use_forces": False}
+    gap = castile.GAP(settings, n_sparse=15, n_max=4, l_max=3, cutoff=4.0, pair=False, core=False).fit(frames)
+    dimer = Candidate("dimer", Atoms("Cu2", [[0, 0, 0], [0, 0, 2.3]]), 1.0)
+    chosen = choose_batch([dimer, *candidates()[::3]], 4, "variance", gap)
+    assert len(chosen) > 1
+    assert dimer not in chosen
 
 
 def test_greedy_batch_is_that_of_conditioning_a_dense_gaussian() -> None:

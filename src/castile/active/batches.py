@@ -52,7 +52,8 @@ def _by_variance(ranked: list[Candidate], size: int, gap: GAP) -> list[int]:
     process = model_process(gap, pool, n_points, PriorChoices(), KINDS, 0, gap.threads, lambda: None)
     with limit_blas(1):
         rows = [process.label_features(structure).rows for structure in pool]
-        return greedy_batch([compress_block(block) for block in rows], [len(r) for r in rows], size, first=0)
+        n_labels = [max(len(block), 1) for block in rows]  # none: a molecule has no stress
+        return greedy_batch([compress_block(block) for block in rows], n_labels, size, first=0)
 
 
 def greedy_batch(
