@@ -80,6 +80,7 @@ class _Group:
         self.stress = ErrorAccumulator()
 
     def errors(self, name: str) -> GroupErrors:
+        """Return the errors of the group under its name."""
         return GroupErrors(
             name=name,
             n_structures=self.n_structures,
@@ -107,6 +108,7 @@ class _Collector:
         self.seconds = 0.0
 
     def add(self, structure: LabelledStructure, predicted: PredictedValues) -> None:
+        """Take up a structure and what was predicted for it."""
         if isinstance(predicted, UncertainValues):
             self.deviations.add(structure, predicted.deviations)
         n_atoms = len(structure.atoms)
@@ -146,6 +148,7 @@ class _Collector:
         self.worst_forces.add(structure, float(np.abs(predicted - reference).max()))
 
     def evaluation(self) -> Evaluation:
+        """Return the errors of all structures; InputError where nothing could be compared."""
         overall = self.overall.errors("all")
         if overall.n_structures == 0:
             raise InputError("nothing to evaluate: the data contain no structure.")
@@ -185,6 +188,7 @@ class _Worst:
         self._n_seen = 0
 
     def add(self, structure: LabelledStructure, error: float) -> None:
+        """Take up the error of a structure; it stays while it is among the largest."""
         self._n_seen += 1
         entry = (error, -self._n_seen, StructureError(structure.name, structure.config_type, error))
         if len(self._heap) < N_WORST:
@@ -193,4 +197,5 @@ class _Worst:
             heapq.heappushpop(self._heap, entry)
 
     def largest_first(self) -> tuple[StructureError, ...]:
+        """Return the structures kept, that with the largest error first."""
         return tuple(entry[2] for entry in sorted(self._heap, reverse=True))

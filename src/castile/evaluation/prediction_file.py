@@ -121,13 +121,17 @@ def partial_path(path: Path) -> Path:
 
 
 class _Writer(Protocol):
+    """Where predictions go, frame by frame."""
+
     @property
     def form(self) -> Form:
         """What ``write`` takes."""
 
-    def write(self, frame: Any) -> None: ...
+    def write(self, frame: Any) -> None:
+        """Take the next frame."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Leave a finished file."""
 
 
 class _ExtendedXYZWriter:
@@ -139,9 +143,11 @@ class _ExtendedXYZWriter:
         self._stream: IO[str] = open_with_compression(str(path), "w")
 
     def write(self, frame: str) -> None:
+        """Append the text of a frame."""
         self._stream.write(frame)
 
     def close(self) -> None:
+        """Finish the file."""
         self._stream.close()
 
 
@@ -154,12 +160,14 @@ class _TrajectoryWriter:
         self._writer = TrajectoryWriter(str(path), "w")
 
     def write(self, atoms: Atoms) -> None:
+        """Append a frame, with the arrays that the format lacks in ``info``."""
         for key in (REFERENCE_PREFIX + "forces", *PREDICTED_ARRAYS):
             if key in atoms.arrays:
                 atoms.info[key] = atoms.arrays[key]
         self._writer.write(atoms)
 
     def close(self) -> None:
+        """Finish the file."""
         self._writer.close()
 
 
@@ -174,6 +182,7 @@ class _CollectingWriter:
         self._images: list[Atoms] = []
 
     def write(self, atoms: Atoms) -> None:
+        """Keep a frame until the end."""
         if self._images and ioformats[self._format].single:
             raise InputError(
                 f"a file of format {self._format!r} holds one structure only; write extended XYZ (.xyz)."
@@ -181,6 +190,7 @@ class _CollectingWriter:
         self._images.append(atoms)
 
     def close(self) -> None:
+        """Write all frames."""
         write(self._path, self._images, format=self._format)
 
 

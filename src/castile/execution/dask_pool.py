@@ -117,16 +117,20 @@ class _DaskFlight(Flight):
 
     @property
     def size(self) -> int:
+        """Tasks that have not been returned."""
         return len(self._under_way) + len(self._suspects)
 
     @property
     def limit(self) -> int:
+        """Tasks that may be under way; none beside one that may have killed a worker."""
         return 0 if self._suspects else _IN_FLIGHT * self._pool.n_workers
 
     def submit(self, key: Key, function: int, *arguments: Any) -> None:
+        """Send a task to the scheduler."""
         self._start(_Task(key, task_name(key, arguments[0]), function, cloudpickle.dumps(arguments)))
 
     def wait(self) -> tuple[Key, Outcome]:
+        """Return the next outcome; tasks that may have killed a worker run again, one at a time."""
         while True:
             if not self._under_way:
                 suspect = self._suspects.pop()

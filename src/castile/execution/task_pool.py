@@ -234,16 +234,20 @@ class _SerialFlight(Flight):
 
     @property
     def size(self) -> int:
+        """Tasks that wait."""
         return len(self._tasks)
 
     @property
     def limit(self) -> int:
+        """One: the next item is fetched when the last has run."""
         return 1
 
     def submit(self, key: Key, function: int, *arguments: Any) -> None:
+        """Keep a task until it is waited for."""
         self._tasks.append((key, function, arguments))
 
     def wait(self) -> tuple[Key, Outcome]:
+        """Run the task that came last."""
         key, function, arguments = self._tasks.pop()
         try:
             return key, Outcome(self._functions[function](*arguments))

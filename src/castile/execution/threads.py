@@ -57,6 +57,7 @@ class _BlasLimits:
         self._original: list[int] = []
 
     def enter(self, threads: int) -> None:
+        """Bring a limit into force; it counts where it is the smallest."""
         with self._lock:
             smallest = min(self._active, default=None)
             self._active.append(threads)
@@ -67,6 +68,7 @@ class _BlasLimits:
                 self._limit(threads, [smallest] * len(self._original))
 
     def leave(self, threads: int) -> None:
+        """Take a limit back; the smallest that is left rules, or what was there at first."""
         with self._lock:
             self._active.remove(threads)
             smallest = min(self._active, default=None)

@@ -25,6 +25,7 @@ class _Announcer(event.Listener):
         self.said = False
 
     def on_start(self, event: Any) -> None:
+        """Log the line at the first function of Castile."""
         function = getattr(event.data.get("dispatcher"), "py_func", None)
         if not self.said and getattr(function, "__module__", "").startswith("castile."):
             self.said = True
@@ -33,6 +34,7 @@ class _Announcer(event.Listener):
             )
 
     def on_end(self, event: Any) -> None:
+        """Nothing to do."""
         return None
 
 
@@ -54,6 +56,7 @@ class _InterruptionDelay(event.Listener):
         self._previous: Any = None
 
     def on_start(self, event: Any) -> None:
+        """Keep interruptions from here on; compilations may be nested."""
         if threading.current_thread() is not threading.main_thread():
             return  # Python interrupts the main thread only
         self._depth += 1
@@ -63,6 +66,7 @@ class _InterruptionDelay(event.Listener):
                 signal.signal(signal.SIGINT, self._keep)
 
     def on_end(self, event: Any) -> None:
+        """Restore the handler after the outermost compilation, and interrupt if that was asked for."""
         if threading.current_thread() is not threading.main_thread() or self._depth == 0:
             return
         self._depth -= 1

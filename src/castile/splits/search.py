@@ -136,14 +136,17 @@ class _Tally:
         self.excluded = self.opened = self.candidates = self.exact = 0
 
     def add(self, n_candidates: int, n_exact: int) -> None:
+        """Count pairs that were candidates, and those computed exactly."""
         self.candidates += n_candidates
         self.exact += n_exact
 
     @property
     def progress(self) -> tuple[int, int]:
+        """Pairs that are done, and all."""
         return min(self.excluded + self.opened, self.n_pairs), self.n_pairs
 
     def cost(self) -> SearchCost:
+        """Return the counts."""
         return SearchCost(self.n_pairs, self.excluded, self.candidates, self.exact)
 
 

@@ -26,6 +26,7 @@ class _Range:
         self.limits: tuple[float, float] | None = None
 
     def add(self, value: float) -> None:
+        """Take up a value."""
         low, high = self.limits or (value, value)
         self.limits = (min(low, value), max(high, value))
 
@@ -38,6 +39,7 @@ class _Largest:
         self.where = ""
 
     def add(self, value: float, where: str) -> None:
+        """Take up a value and where it was seen."""
         if self.value is None or value > self.value:
             self.value, self.where = value, where
 
