@@ -13,8 +13,11 @@ from benchmarks.fractions import Fraction, wilson
 from benchmarks.isolation import run_isolated
 from benchmarks.records import Check, Record, Table
 
-LIMITS = {"68": 0.9944578832097532, "95": 1.959963984540054}
-"""Half-widths of the central intervals of a normal distribution, in deviations."""
+LEVELS = {"68": 0.68, "95": 0.95}
+NORMAL = {"68": 0.9944578832097532, "95": 1.959963984540054}
+"""Half widths of the central intervals of a normal distribution, in deviations."""
+PLAIN = "plain "
+"""Names of intervals that are these multiples of the deviations, whatever the tails of the errors are."""
 SEEDS = (11, 12, 13)
 """Of the random folds; the first also of the leak-proof ones."""
 LEAK_PROOF, RANDOM = "leak-proof", "random"
@@ -90,6 +93,7 @@ def calibration_folds(name: str, n_folds: int, quick: bool, threads: int) -> Rec
         f"{len(structures)} structures",
         "in brackets the 95 % interval of each coverage (Wilson) at the effective number of labels: those of "
         "similar structures are alike",
+        "last column: errors within the multiples of the deviations that normal errors would ask for",
         "components of forces that symmetry makes zero do not count",
     )
     return Record(f"calibration-{name}-folds", quick, numbers, _checks(numbers), tuple(tables), notes)
@@ -131,7 +135,7 @@ def _table(
             _row(f"{sorting}/{kind}", config, [part for part in parts if part.config_type == config], numbers)
             for config in sorted({part.config_type for part in parts})
         ]
-    columns = ("", "held out", "labels", "68 % interval", "95 % interval")
+    columns = ("", "held out", "labels", "68 % interval", "95 % interval", "0.994, 1.960 deviations")
     times = {1: "once", 2: "twice"}.get(len(found), f"{len(found)} times")
     title = f"Standard deviations against errors, {n_folds} {sorting} folds, each structure held out {times}"
     return Table(title, columns, tuple(rows))
@@ -153,7 +157,7 @@ def _checks(numbers: dict[str, Any]) -> tuple[Check, ...]:
 
 def _inside(structure: dict[str, Any], kind: str, component: int) -> Inside:
     found = structure[kind]
-    inside = {level: found[level] for level in LIMITS}
+    inside = {level: found[level] for level in (*LEVELS, *(PLAIN + level for level in NORMAL))}
     return Inside(structure["config_type"], found["n"], inside, component)
 
 
@@ -161,13 +165,19 @@ def _row(kind: str, config: str, parts: list[Inside], numbers: dict[str, Any]) -
     """A row of the table; its numbers go into ``numbers``."""
     n = sum(part.n for part in parts)
     cells = []
-    for level in LIMITS:
+    for level in (*LEVELS, *(PLAIN + level for level in NORMAL)):
         found = coverage_of(parts, level) if n else None
-        cells.append("" if found is None else str(found))
+        if level in LEVELS:
+            cells.append("" if found is None else str(found))
         if found is not None:
             numbers[f"{kind}/{config}/coverage_{level}"] = found.fraction
             numbers[f"{kind}/{config}/coverage_{level}_low"] = found.low
             numbers[f"{kind}/{config}/coverage_{level}_high"] = found.high
+    if n:
+        plain = (100.0 * numbers[f"{kind}/{config}/coverage_{PLAIN}{level}"] for level in NORMAL)
+        cells.append(" ".join(f"{value:.1f} %" for value in plain))
+    else:
+        cells.append("")
     numbers[f"{kind}/{config}/n"] = n
     return (f"{kind.partition('/')[2]}, {config}", str(len(parts)), str(n), *cells)
 
@@ -200,11 +210,14 @@ def measure_fold(files: list[str], fold_of: list[int], fold: int, quick: bool) -
     predictions = gap.predict_many_with_uncertainty((s.atoms for s in test), method="exact")
     found = []
     for structure, predicted in zip(test, predictions, strict=True):
-        energy = np.array([(predicted.prediction.energy - structure.energy) / predicted.energy_std])
-        free = ~predicted.forces_fixed
-        forces = (predicted.prediction.forces - structure.forces)[free] / predicted.forces_std[free]
+        errors = {
+            "energy": np.array(predicted.prediction.energy - structure.energy),
+            "forces": predicted.prediction.forces - structure.forces,
+        }
         entry = {"config_type": structure.config_type, "n_atoms": len(structure.atoms)}
-        found.append(entry | {"energy": _counts(energy), "force": _counts(forces)})
+        counts = {"energy": _counts("energy", errors["energy"], predicted, np.array(True))}
+        counts["force"] = _counts("forces", errors["forces"], predicted, ~predicted.forces_fixed)
+        found.append(entry | counts)
     return {"structures": found, "fit_seconds": seconds}
 
 
@@ -214,7 +227,13 @@ def _structures(files: list[str], quick: bool) -> list[Any]:
     return [s for file in files for s in as_source(Path(file))][:: 8 if quick else 1]
 
 
-def _counts(ratios: Any) -> dict[str, int]:
-    """How many of the errors, in deviations, there are and are inside of each interval."""
-    inside = {level: int(np.sum(np.abs(ratios) <= limit)) for level, limit in LIMITS.items()}
-    return {"n": int(np.size(ratios)), **inside}
+def _counts(kind: str, errors: Any, predicted: Any, counted: Any) -> dict[str, int]:
+    """How many of the errors there are and are inside of each interval, and of plain multiples."""
+    sizes, deviations = np.abs(errors)[counted], getattr(predicted, f"{kind}_std") * np.ones(np.shape(errors))
+    inside = {
+        level: int(np.sum(sizes <= predicted.interval(kind, p)[counted])) for level, p in LEVELS.items()
+    }
+    plain = {
+        PLAIN + level: int(np.sum(sizes <= limit * deviations[counted])) for level, limit in NORMAL.items()
+    }
+    return {"n": int(np.size(sizes)), **inside, **plain}

@@ -16,8 +16,9 @@ from castile.potentials.calibration_fit import fit_kind, fit_local
 from castile.potentials.environment import Environment
 from castile.potentials.held_out import HeldOutLabels
 from castile.potentials.hold_out_calibration import _joined_errors
-from castile.potentials.local_errors import LocalErrors, factor_of
+from castile.potentials.local_errors import LocalErrors, Place, factor_of
 from castile.potentials.mean_soap import MeanSoap
+from castile.potentials.model_io import _read_local_errors
 from castile.potentials.soap_functionals import full_spectra
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.uncertainty import UncertaintyModel
@@ -29,18 +30,27 @@ OPTIONS = {"cutoff": 3.93, "n_max": 4, "l_max": 3, "n_sparse": 16, "threads": 1,
 def scattered(n: int = 40, size: int = 6, seed: int = 0) -> LocalErrors:
     rng = np.random.default_rng(seed)
     ratios, levels = rng.uniform(0.1, 3.0, n), np.exp(rng.normal(size=n))
-    return LocalErrors(rng.normal(size=(n, size)), {"energy": ratios}, {"energy": levels})
+    means = rng.normal(size=(n, size))
+    return LocalErrors(means, rng.uniform(0.5, 1.5, n), {"energy": ratios}, {"energy": levels})
 
 
-def factor(local: LocalErrors, mean: np.ndarray, level: float = 1.0) -> float:
-    return float(local.factors("energy", mean, np.array([level]))[0])
+def without_forces(means: np.ndarray, *errors: dict[str, np.ndarray]) -> LocalErrors:
+    """Local errors of crystals whose forces are all zero."""
+    return LocalErrors(means, np.zeros(len(means)), *errors)
 
 
-def slow_factor(mean: np.ndarray, level: float, local: LocalErrors, width: float) -> float:
+def factor(local: LocalErrors, mean: np.ndarray, level: float = 1.0, force: float = 1.0) -> float:
+    return float(local.factors("energy", Place(mean, force), np.array([level]))[0])
+
+
+def slow_factor(mean: np.ndarray, level: float, force: float, local: LocalErrors, width: float) -> float:
     """The factor of the docstring, term by term."""
-    above, below = 1.0, 1.0
-    for known, ratio, own in zip(local.means, local.ratios["energy"], local.levels["energy"], strict=True):
-        weight = np.exp(-np.sum((known - mean) ** 2) / (2.0 * width**2) - np.log(level / own) ** 2 / 2.0)
+    above, below, least = 1.0, 1.0, 0.1 * np.median(local.forces)
+    known = zip(local.means, local.forces, local.ratios["energy"], local.levels["energy"], strict=True)
+    for other, own_force, ratio, own in known:
+        squares = np.sum((other - mean) ** 2) / width**2 + np.log(level / own) ** 2
+        squares += np.log((force + least) / (own_force + least)) ** 2 / 0.4**2
+        weight = np.exp(-squares / 2.0)
         above, below = above + weight * ratio, below + weight
     return float(above / below)
 
@@ -48,11 +58,11 @@ def slow_factor(mean: np.ndarray, level: float, local: LocalErrors, width: float
 def test_factors_are_those_of_the_formula() -> None:
     local = scattered()
     others = np.linalg.norm(local.means[:, None] - local.means[None], axis=2) + np.diag(np.full(40, np.inf))
-    assert local.width == pytest.approx(0.7 * np.median(np.sort(others, axis=1)[:, 5]), rel=1e-9)
+    assert local.width == pytest.approx(1.2 * np.median(np.sort(others, axis=1)[:, 5]), rel=1e-9)
     for mean in np.random.default_rng(1).normal(size=(5, 6)):
-        for level in (0.2, 1.0, 4.0):
-            expected = slow_factor(mean, level, local, local.width)
-            assert factor(local, mean, level) == pytest.approx(expected, rel=1e-9)
+        for level, force in ((0.2, 0.9), (1.0, 0.0), (4.0, 2.0)):
+            expected = slow_factor(mean, level, force, local, local.width)
+            assert factor(local, mean, level, force) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_structure_that_is_left_out_does_not_know_its_own_error() -> None:
@@ -60,29 +70,52 @@ def test_a_structure_that_is_left_out_does_not_know_its_own_error() -> None:
     for k in (0, 7, 39):
         means = local.means.copy()
         means[k] = 1e6
-        far = LocalErrors(means, local.ratios, local.levels)
+        far = LocalErrors(means, local.forces, local.ratios, local.levels)
         found = factor_of(*local.sums_without("energy", k, np.array([0.7])))
-        assert found[0] == pytest.approx(slow_factor(local.means[k], 0.7, far, local.width), rel=1e-7)
+        assert found[0] == pytest.approx(
+            slow_factor(local.means[k], 0.7, local.forces[k], far, local.width), rel=1e-7
+        )
 
 
 def test_far_from_all_and_with_few_structures_there_is_no_factor() -> None:
     local = scattered()
     assert factor(local, np.full(6, 1e3)) == 1.0
     assert factor(local, local.means[0], 1e9) == pytest.approx(1.0, abs=1e-12)
+    assert factor(local, local.means[0], force=1e3) == pytest.approx(1.0, abs=1e-12)
     for n in (0, 1, 2, local_errors.LEAST_STRUCTURES - 1):
         assert factor(scattered(n), np.zeros(6)) == 1.0
     missing = np.where(np.arange(40) < local_errors.LEAST_STRUCTURES - 1, local.ratios["energy"], np.nan)
-    assert factor(LocalErrors(local.means, {"energy": missing}, local.levels), local.means[0]) == 1.0
-    assert (local.factors("stress", local.means[0], np.ones(6)) == 1.0).all()
+    few = LocalErrors(local.means, local.forces, {"energy": missing}, local.levels)
+    assert factor(few, local.means[0]) == 1.0
+    assert (local.factors("stress", Place(local.means[0], 1.0), np.ones(6)) == 1.0).all()
+
+
+def test_forces_of_files_of_earlier_versions_are_not_known_and_do_not_count() -> None:
+    local = scattered()
+    unknown = LocalErrors(local.means, np.full(40, np.nan), local.ratios, local.levels)
+    alike = LocalErrors(local.means, np.full(40, 0.3), local.ratios, local.levels)
+    for mean in np.random.default_rng(1).normal(size=(3, 6)):
+        expected = factor(alike, mean, force=0.3)
+        assert factor(unknown, mean, force=5.0) == pytest.approx(expected, rel=1e-12)
+        assert factor(unknown, mean, force=0.0) == pytest.approx(expected, rel=1e-12)
+    assert np.isfinite(unknown.joined(local).sums_without("energy", 3, np.ones(1))).all()
+    arrays = {
+        "calibration.means": local.means,
+        "calibration.ratios.energy": local.ratios["energy"],
+        "calibration.levels.energy": local.levels["energy"],
+    }
+    found = _read_local_errors(arrays)
+    assert found is not None
+    assert factor(found, local.means[0]) == factor(unknown, local.means[0])
 
 
 def test_structures_that_are_all_the_same_give_finite_factors() -> None:
     levels = {"energy": np.ones(30)}
-    same = LocalErrors(np.ones((30, 6)), {"energy": np.full(30, 0.5)}, levels)
-    assert factor(same, np.ones(6)) == pytest.approx(15.0 / 30.0, rel=0.05)
+    same = without_forces(np.ones((30, 6)), {"energy": np.full(30, 0.5)}, levels)
+    assert factor(same, np.ones(6), force=0.0) == pytest.approx(15.0 / 30.0, rel=0.05)
     assert np.isfinite(same.sums_without("energy", 3, np.ones(1))).all()
-    perfect = LocalErrors(same.means, {"energy": np.zeros(30)}, levels)
-    assert factor(perfect, np.ones(6)) == local_errors.RANGE[0]
+    perfect = without_forces(same.means, {"energy": np.zeros(30)}, levels)
+    assert factor(perfect, np.ones(6), force=0.0) == local_errors.RANGE[0]
 
 
 def two_groups(n: int = 200) -> tuple[np.ndarray, list[HeldOutLabels]]:
@@ -102,7 +135,7 @@ def fitted_to_two_groups() -> tuple[KindCalibration, list[HeldOutLabels], LocalE
     means, labels = two_groups()
     kind = fit_kind(labels, 0.1)
     assert kind is not None
-    return kind, labels, fit_local(kind, labels, LocalErrors(means))
+    return kind, labels, fit_local(kind, labels, without_forces(means))
 
 
 def test_two_kinds_of_structure_are_covered_each() -> None:
@@ -112,13 +145,13 @@ def test_two_kinds_of_structure_are_covered_each() -> None:
     rng = np.random.default_rng(1)
     for group, size in ((0, 0.02), (1, 0.2)):
         places = rng.normal(size=(50, 5)) * 0.3 + 4.0 * group
-        found = [plain[0] * local.factors("energy", place, plain)[0] for place in places]
+        found = [plain[0] * local.factors("energy", Place(place, 0.0), plain)[0] for place in places]
         assert np.median(found) == pytest.approx(size, rel=0.5)
     # a structure at the place of the good ones that is unlike them says so by its deviation
-    assert local.factors("energy", np.zeros(5), plain)[0] < 0.5
-    assert local.factors("energy", np.zeros(5), 30.0 * plain)[0] == pytest.approx(1.0, abs=0.1)
+    assert local.factors("energy", Place(np.zeros(5), 0.0), plain)[0] < 0.5
+    assert local.factors("energy", Place(np.zeros(5), 0.0), 50.0 * plain)[0] == pytest.approx(1.0, abs=0.1)
     # far from both it is the calibration of all
-    assert local.factors("energy", np.full(5, 50.0), plain)[0] == 1.0
+    assert local.factors("energy", Place(np.full(5, 50.0), 0.0), plain)[0] == 1.0
 
 
 def test_held_out_errors_are_covered_with_the_factors_of_others() -> None:
@@ -135,7 +168,7 @@ def test_errors_that_are_zero_leave_finite_deviations() -> None:
     labels = [HeldOutLabels("energy", np.zeros(1), parts, structure=k) for k in range(60)]
     kind = fit_kind(labels, 0.1)
     assert kind is not None
-    local = fit_local(kind, labels, LocalErrors(np.random.default_rng(0).normal(size=(60, 4))))
+    local = fit_local(kind, labels, without_forces(np.random.default_rng(0).normal(size=(60, 4))))
     assert np.isfinite(local.ratios["energy"]).all()
     assert kind.deviations(parts)[0] > 0.0
 
@@ -164,7 +197,7 @@ def test_some_components_of_a_force_may_say_nothing() -> None:
     ]
     kind = fit_kind(labels, 0.01)
     assert kind is not None
-    local = fit_local(kind, labels, LocalErrors(rng.normal(size=(40, 4))))
+    local = fit_local(kind, labels, without_forces(rng.normal(size=(40, 4))))
     expected = np.sqrt(np.mean(kind.deviations(parts)[:3] ** 2))
     np.testing.assert_allclose(local.levels["forces"], expected, rtol=1e-12)
     assert np.isfinite(local.ratios["forces"]).all()
@@ -188,11 +221,13 @@ def test_the_projected_mean_vector_keeps_symmetries_and_distances() -> None:
         return np.concatenate(sums) / len(atoms)
 
     atoms = metal(3, "Cu3Au")
-    found = gap.uncertainty.mean_of(atoms)
+    found = gap.uncertainty.place_of(atoms)
     turned = atoms.copy()
     turned.rotate(37.0, (1.0, 2.0, 0.5), rotate_cell=True)
     for same in (atoms.repeat((2, 1, 2)), turned, atoms[[2, 0, 3, 1]]):
-        np.testing.assert_allclose(gap.uncertainty.mean_of(same), found, atol=1e-9)
+        other = gap.uncertainty.place_of(same)
+        np.testing.assert_allclose(other.mean, found.mean, atol=1e-9)
+        assert other.force == pytest.approx(found.force, rel=1e-9)
     examples = [metal(k, name, 3.6 + 0.1 * k) for k, name in enumerate(("Cu4", "Cu3Au", "Cu2Au2", "Au4"))]
     projected = [mean_soap.of_environment(Environment.of(a, term.cutoff)) for a in examples]
     for i in range(4):
@@ -210,7 +245,7 @@ def test_the_committee_sees_the_same_mean_vector(symbols: str) -> None:
     response = uncertainty.committee().respond(Environment.of(atoms, 3.93), threads=2)
     assert response.spectrum is not None
     found = uncertainty.mean_soap.of_sums(response.spectrum, len(atoms))
-    np.testing.assert_allclose(found, uncertainty.mean_of(atoms), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found, uncertainty.place_of(atoms).mean, rtol=1e-9, atol=1e-12)
 
 
 KINDS = {"energy": 2.0, "forces": 3.0, "stress": 1.5}
@@ -219,10 +254,10 @@ KINDS = {"energy": 2.0, "forces": 3.0, "stress": 1.5}
 
 def with_factor(uncertainty: UncertaintyModel, atoms: Atoms) -> UncertaintyModel:
     """A model whose errors near ``atoms`` are larger."""
-    near = uncertainty.mean_of(atoms)
+    near = uncertainty.place_of(atoms)
     assert near is not None
     rng = np.random.default_rng(0)
-    means = np.concatenate([near + 1e-3 * rng.normal(size=(20, 48)), rng.normal(size=(20, 48))])
+    means = np.concatenate([near.mean + 1e-3 * rng.normal(size=(24, 48)), rng.normal(size=(16, 48))])
     found = uncertainty.predict(atoms, "exact")
     levels = {
         "energy": found.energy_std / len(atoms),
@@ -231,7 +266,8 @@ def with_factor(uncertainty: UncertaintyModel, atoms: Atoms) -> UncertaintyModel
     }
     local = LocalErrors(
         means,
-        {kind: np.repeat([ratio, 1.0], 20) for kind, ratio in KINDS.items()},
+        np.full(40, near.force),
+        {kind: np.repeat([ratio, 1.0], [24, 16]) for kind, ratio in KINDS.items()},
         {kind: np.full(40, level) for kind, level in levels.items()},
     )
     return replace(uncertainty, calibration=replace(uncertainty.calibration, local=local))
@@ -242,7 +278,7 @@ def test_exact_deviations_and_those_of_a_committee_have_the_factors(monkeypatch:
     plain = castile.GAP(**OPTIONS).fit(copper_set(12)).uncertainty
     atoms = metal(40, rattle=0.15)
     local = with_factor(plain, atoms)
-    factors = {kind: (1.0 + 20.0 * ratio) / 21.0 for kind, ratio in KINDS.items()}
+    factors = {kind: (1.0 + 24.0 * ratio) / 25.0 for kind, ratio in KINDS.items()}
     kinds = {
         kind: KindCalibration(*(factor * value for value in astuple(getattr(plain.calibration, kind))))
         for kind, factor in factors.items()
@@ -320,7 +356,7 @@ def test_files_keep_them_and_updates_add_to_them(tmp_path: Path) -> None:
     loaded = castile.load(tmp_path / "m.castile")
     atoms = metal(40, lattice=3.9)
     level = np.median(local.levels["forces"], keepdims=True)
-    assert local.factors("forces", gap.uncertainty.mean_of(atoms), level)[0] != 1.0
+    assert local.factors("forces", gap.uncertainty.place_of(atoms), level)[0] != 1.0
     for method in ("exact", "committee"):
         before = gap.predict_with_uncertainty(atoms, method=method)
         after = loaded.predict_with_uncertainty(atoms, method=method)
@@ -337,7 +373,7 @@ def test_files_keep_them_and_updates_add_to_them(tmp_path: Path) -> None:
     assert len(joined.means) == 34
     near, far = (
         joined.factors(
-            "forces", loaded.uncertainty.mean_of(metal(77, lattice=a)), joined.levels["forces"][[k]]
+            "forces", loaded.uncertainty.place_of(metal(77, lattice=a)), joined.levels["forces"][[k]]
         )
         for a, k in ((5.05, -1), (3.7, 3))
     )
@@ -377,7 +413,7 @@ def test_the_command_calibrate_makes_them_too() -> None:
     result = calibrate(gap, others)
     assert result.calibration.local is not None
     assert len(result.calibration.local.means) == 24
-    np.testing.assert_allclose(result.calibration.local.means[5], gap.uncertainty.mean_of(others[5]))
+    np.testing.assert_allclose(result.calibration.local.means[5], gap.uncertainty.place_of(others[5]).mean)
 
 
 def test_of_many_structures_some_make_the_factors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,5 +429,5 @@ def test_of_many_structures_some_make_the_factors(monkeypatch: pytest.MonkeyPatc
 def test_models_without_soap_have_none() -> None:
     gap = castile.GAP({"soap": []}, threads=1, core=False).fit(copper_set(24))
     assert gap.uncertainty.calibration.local is None
-    assert gap.uncertainty.mean_of(metal(1)) is None
+    assert gap.uncertainty.place_of(metal(1)) is None
     assert gap.predict_with_uncertainty(metal(1)).energy_std > 0.0

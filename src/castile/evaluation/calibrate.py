@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from castile.errors import InputError
 from castile.execution.threads import map_chunks
@@ -14,6 +13,8 @@ from castile.potentials.calibration import Calibration
 from castile.potentials.gap import GAP
 from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOutLabels
 from castile.potentials.hold_out_calibration import calibration_from
+from castile.potentials.local_errors import Place
+from castile.potentials.prediction import Prediction
 from castile.potentials.uncertainty import UncertaintyModel
 from castile.structures import LabelKeys, LabelledStructure, StructureSource, as_source
 from castile.structures.fingerprints import geometry_hash
@@ -54,6 +55,7 @@ class CalibrationResult:
             numbers[f"{kind}_posterior_factor"] = found.posterior
             numbers[f"{kind}_residual_factor"] = found.residual
             numbers[f"{kind}_floor_{unit}"] = found.floor
+            numbers[f"{kind}_tail_exponent"] = found.tail
         return numbers
 
 
@@ -81,17 +83,19 @@ def calibrate(
     uncertainty = model.uncertainty
     seen: list[str] = []
     labels: list[HeldOutLabels] = []
-    means: list[NDArray[np.float64] | None] = []
+    places: list[Place] = []
     n_structures = 0
 
-    def one(structure: LabelledStructure) -> tuple[list[HeldOutLabels], NDArray[np.float64] | None]:
-        """Errors and variances of a structure, and its mean SOAP vector."""
-        return held_out_labels(uncertainty, structure), uncertainty.mean_of(structure.atoms, structure.name)
+    def one(structure: LabelledStructure) -> tuple[list[HeldOutLabels], Place | None]:
+        """Errors and variances of a structure, and its place."""
+        prediction = uncertainty.model.predict(structure.atoms, 1, structure.name)
+        labels = held_out_labels(uncertainty, structure, prediction)
+        return labels, uncertainty.place_of(structure.atoms, prediction, structure.name)
 
     unseen = _unseen(model, as_source(structures, keys), seen)
-    for found, mean in map_chunks(one, unseen, model.threads):
+    for found, place in map_chunks(one, unseen, model.threads):
         labels += [replace(label, structure=n_structures) for label in found]
-        means.append(mean)
+        places += [] if place is None else [place]
         n_structures += 1
         if progress is not None:
             progress(n_structures)
@@ -101,14 +105,7 @@ def calibrate(
             "label; give structures that the model has not seen"
         )
     source = f"calibrated on the errors of {n_structures} structures that were not in the training set"
-    given = [mean for mean in means if mean is not None]
-    calibration = calibration_from(
-        labels,
-        uncertainty.posterior,
-        source,
-        uncertainty.calibration,
-        np.array(given) if given else None,
-    )
+    calibration = calibration_from(labels, uncertainty.posterior, source, uncertainty.calibration, places)
     if calibration.source == source:
         calibration = replace(calibration, n_structures=n_structures)
     model.set_calibration(calibration)
@@ -125,9 +122,10 @@ def _unseen(model: GAP, structures: StructureSource, seen: list[str]) -> Iterato
             yield structure
 
 
-def held_out_labels(uncertainty: UncertaintyModel, structure: LabelledStructure) -> list[HeldOutLabels]:
-    """Return errors and exact raw variances of the labels of a structure."""
-    prediction = uncertainty.model.predict(structure.atoms, 1, structure.name)
+def held_out_labels(
+    uncertainty: UncertaintyModel, structure: LabelledStructure, prediction: Prediction
+) -> list[HeldOutLabels]:
+    """Return errors of the prediction on the labels of a structure, and their exact raw variances."""
     variances = uncertainty.variances(structure.atoms, structure.name)
     found = []
     if structure.energy is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +10,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from castile.evaluation.deviations import DeviationReport, deviation_statistics, rank_correlation
+from castile.evaluation.deviations import (
+    DeviationReport,
+    DeviationStatistics,
+    deviation_statistics,
+    rank_correlation,
+)
 from castile.evaluation.prediction_stream import PredictedValues
 from castile.potentials.stress_order import suspicious_orders
 from castile.structures import LabelledStructure
@@ -55,6 +60,10 @@ class Deviations(Protocol):
     @property
     def extrapolation_grade(self) -> Array:
         """(n_atoms,)."""
+
+    @property
+    def tails(self) -> Mapping[str, float]:
+        """Exponents of the intervals of each kind."""
 
     @property
     def meaning(self) -> str:
@@ -143,12 +152,13 @@ class DeviationCollector:
         self._stresses: list[_Stress] = []
         self._grades: list[Array] = []
         self._meaning = ""
+        self._tails: Mapping[str, float] = {}
 
     def add(self, structure: LabelledStructure, found: Deviations) -> None:
         """Add a labelled structure with its prediction."""
         prediction, n_atoms = found.prediction, len(structure.atoms)
         self._grades.append(np.asarray(found.extrapolation_grade))
-        self._meaning = found.meaning
+        self._meaning, self._tails = found.meaning, found.tails
         if structure.energy is not None:
             error = (prediction.energy - structure.energy) / n_atoms
             self._pairs["energy"].append(np.array([[error, found.energy_std / n_atoms]]))
@@ -182,12 +192,16 @@ class DeviationCollector:
         wrong = {order.config_type for order in orders}
         counted = [stress.pairs(stress.config_type in wrong) for stress in self._stresses]
         return DeviationReport(
-            energy=deviation_statistics(*pairs["energy"].T),
-            force=deviation_statistics(*pairs["force"].T),
+            energy=self._statistics("energy", pairs["energy"]),
+            force=self._statistics("forces", pairs["force"]),
             force_norm_spearman=rank_correlation(norms[:, 1], norms[:, 0]) if len(norms) > 1 else None,
-            stress=deviation_statistics(*np.concatenate([np.empty((0, 2)), *counted]).T),
+            stress=self._statistics("stress", np.concatenate([np.empty((0, 2)), *counted])),
             mean_grade=float(grades.mean()),
             max_grade=float(grades.max()),
             meaning=self._meaning,
             remarks=tuple(order.message for order in orders),
         )
+
+    def _statistics(self, kind: str, pairs: Array) -> DeviationStatistics | None:
+        """Statistics of errors and deviations (n, 2) with the intervals of the model."""
+        return deviation_statistics(pairs[:, 0], pairs[:, 1], self._tails.get(kind, 0.0))

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf, ndtri
 from scipy.stats import rankdata
 
+from castile.potentials.intervals import normal_sizes
+
 LEVELS = np.linspace(0.0, 1.0, 41)
 """Levels of the central intervals in the reliability diagram."""
 LEAST_DEVIATION = 1e-12
@@ -21,7 +23,9 @@ class DeviationStatistics:
     r"""Standard deviations against the errors that were made, in the unit of the label.
 
     With z = error / deviation: coverage of the central interval of probability p is the fraction of
-    :math:`|z| \le \Phi^{-1}((1 + p) / 2)`.
+    :math:`|z| \le w(p)`, the half width that the calibration of the model has
+    (:func:`castile.potentials.intervals.half_width`), which is :math:`\Phi^{-1}((1 + p) / 2)` for a normal
+    distribution. Likelihood and CRPS are those of normal distributions with the deviations.
 
     Attributes:
         n: number of errors.
@@ -54,14 +58,19 @@ class DeviationStatistics:
     coverage: tuple[float, ...]
 
 
-def deviation_statistics(errors: ArrayLike, deviations: ArrayLike) -> DeviationStatistics | None:
-    """Compare errors (n,) with the standard deviations (n,) that were predicted for them; None for none."""
+def deviation_statistics(
+    errors: ArrayLike, deviations: ArrayLike, tail: float = 0.0
+) -> DeviationStatistics | None:
+    """Compare errors (n,) with the standard deviations (n,) that were predicted for them; None for none.
+
+    ``tail`` is the exponent of the intervals.
+    """
     e = np.asarray(errors, dtype=np.float64).ravel()
     sigma = np.maximum(np.asarray(deviations, dtype=np.float64).ravel(), LEAST_DEVIATION)
     if e.size == 0:
         return None
     z = e / sigma
-    size = np.abs(z)
+    size = normal_sizes(z, tail)
     quantiles = ndtri(0.5 + 0.5 * LEVELS)
     coverage = np.searchsorted(np.sort(size), quantiles, side="right") / e.size
     density = np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from castile.evaluation.deviations import DeviationReport
 from castile.evaluation.errors import GPA_PER_EV_PER_CUBIC_ANGSTROM, Evaluation, GroupErrors, StructureError
 from castile.evaluation.statistics import ErrorStatistics
-from castile.potentials.calibration import Calibration
+from castile.potentials.calibration import Calibration, KindCalibration
+from castile.potentials.intervals import half_width
 
 ABSENT = "–"
 N_SHOWN = 6
@@ -202,8 +203,9 @@ def calibration_table(before: Calibration, after: Calibration) -> Table:
         pairs = ((old.posterior, new.posterior), (old.residual, new.residual))
         cells = [f"{format_number(a)} → {format_number(b)}" for a, b in pairs]
         cells.append(f"{format_number(old.floor * scale)} → {format_number(new.floor * scale)} {unit}")
+        cells.append(f"{_intervals(old)} → {_intervals(new)}")
         rows.append((name, *cells))
-    columns = ("kind", "posterior factor", "residual factor", "floor")
+    columns = ("kind", "posterior factor", "residual factor", "floor", "68 %, 95 % interval (deviations)")
     return Table(columns, tuple(rows), "Calibration: before and after", f"{after.source}.")
 
 
@@ -218,7 +220,8 @@ def deviation_source_table(calibration: Calibration) -> Table:
     for name, unit, scale in units:
         kind = getattr(calibration, name)
         factors = f"posterior {format_number(kind.posterior)}, residual {format_number(kind.residual)}"
-        rows.append((name, f"{factors}, floor {format_number(kind.floor * scale)} {unit}"))
+        intervals = f"68 % and 95 % intervals ± {_intervals(kind)} deviations"
+        rows.append((name, f"{factors}, floor {format_number(kind.floor * scale)} {unit}; {intervals}"))
     if calibration.local is not None:
         near = f"by the errors on the {len(calibration.local.means)} structures, as far as they are alike"
         rows.append(("varies", near))
@@ -227,6 +230,11 @@ def deviation_source_table(calibration: Calibration) -> Table:
     )
     rows += [("remark", remark) for remark in calibration.remarks]
     return Table(("what", "value"), tuple(rows), "Standard deviations")
+
+
+def _intervals(kind: KindCalibration) -> str:
+    """Half widths of the intervals of 68 and 95 %, in deviations."""
+    return ", ".join(f"{half_width(level, kind.tail):.2f}" for level in (0.68, 0.95))
 
 
 def _worst_table(worst: tuple[StructureError, ...], scale: float, heading: str, title: str) -> Table:

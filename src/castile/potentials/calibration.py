@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from castile.potentials.local_errors import LocalErrors
+from castile.potentials.local_errors import LocalErrors, Place
 
 Array = NDArray[np.float64]
 
@@ -72,11 +72,14 @@ class KindCalibration:
         b.
     floor : float
         c: eV per root atom for energies, eV/A, eV/A^3.
+    tail : float
+        Exponent of the intervals, :func:`castile.potentials.intervals.half_width`.
     """
 
     posterior: float = 1.0
     residual: float = 1.0
     floor: float = 0.0
+    tail: float = 0.0
 
     def weight(self, share: Array, factor: Array | float = 1.0) -> Array:
         """Return b^2 + (1 - b^2) s, what the residual variance is multiplied by, with b times a factor."""
@@ -129,20 +132,25 @@ class Calibration:
     remarks: tuple[str, ...] = ()
     local: LocalErrors | None = field(default=None, repr=False, compare=False)
 
-    def factors(self, kind: str, mean: Array | None, levels: Array) -> Array:
+    def factors(self, kind: str, place: Place | None, levels: Array) -> Array:
         """Return the local factors of labels of one kind in a structure, (n,); 1 where there are none.
 
-        ``mean`` (48,) is the projected mean SOAP vector of the structure, ``levels`` (n,) are :func:`levels`.
+        ``place`` is that of the structure among others, ``levels`` (n,) are :func:`levels`.
         """
-        if self.local is None or mean is None:
+        if self.local is None or place is None:
             return np.ones(len(levels))
-        return self.local.factors(kind, mean, levels)
+        return self.local.factors(kind, place, levels)
 
-    def deviations(self, kind: str, parts: VarianceParts, mean: Array | None) -> Array:
+    def deviations(self, kind: str, parts: VarianceParts, place: Place | None) -> Array:
         """Return the deviations of forces or stress with their local factors, (n,)."""
         own: KindCalibration = getattr(self, kind)
-        factors = self.factors(kind, mean, levels(kind, own.deviations(parts)))
+        factors = self.factors(kind, place, levels(kind, own.deviations(parts)))
         return own.deviations(parts, factor=factors)
+
+    @property
+    def tails(self) -> dict[str, float]:
+        """Exponents of the intervals of each kind."""
+        return {kind: float(getattr(self, kind).tail) for kind in KINDS}
 
     def to_header(self) -> dict[str, Any]:
         """Return the calibration without its local factors as JSON values."""

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from castile.potentials.calibration import KindCalibration, VarianceParts, energy_level, levels
 from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOutLabels
+from castile.potentials.intervals import NORMAL_68, NORMAL_95, rank_quantile, tail_of
 from castile.potentials.local_errors import LocalErrors, factor_of
 
 LEAST_LABELS = 8
@@ -31,7 +32,6 @@ FIXED = {ENERGY: 0.0, FORCES: 1e-5, STRESS: 1e-7}
 """Prior deviations (eV per root atom, eV/A, eV/A^3) below this are rounding: such labels say nothing."""
 NORMAL_MEAN = 0.7978845608028654
 """Mean |error| / deviation of normal errors."""
-NORMAL_68, NORMAL_95 = 0.9944578832097532, 1.959963984540054
 
 Array = NDArray[np.float64]
 
@@ -138,6 +138,30 @@ def fit_local(kind: KindCalibration, labels: Sequence[HeldOutLabels], local: Loc
     return local.with_kind(name, ratios * np.exp(_root(excess, -LARGEST_LOG, LARGEST_LOG)), level)
 
 
+def fit_tail(kind: KindCalibration, labels: Sequence[HeldOutLabels], local: LocalErrors | None) -> float:
+    """Return the exponent of the intervals that held-out errors ask for, with the local factor of each
+    structure as if its own errors were not known.
+
+    Parameters
+    ----------
+    kind : KindCalibration
+        That of :func:`fit_kind`.
+    labels : sequence of HeldOutLabels
+        Of one kind; ``structure`` is the number of the structure in ``local``.
+    local : LocalErrors or None
+        That of :func:`fit_local`.
+    """
+    ratios = []
+    for label, used in zip(labels, _informative(labels), strict=True):
+        factors: Array | float = 1.0
+        if local is not None and local.enough(label.kind):
+            factors = factor_of(*local.sums_without(label.kind, label.structure, _levels(kind, label)))
+        found = np.abs(label.errors) / kind.deviations(label.parts, label.floor_scale, None, factors)
+        if used.any():
+            ratios.append(found[used])
+    return tail_of(ratios)
+
+
 def _informative(labels: Sequence[HeldOutLabels]) -> list[NDArray[np.bool_]]:
     """Which labels are compared and not zero by symmetry."""
     priors = [label.parts.prior / label.floor_scale**2 for label in labels]
@@ -174,13 +198,7 @@ def _minimum(cost: object, start: Array) -> Array:
 def _quantile_scale(ratios: Array) -> float:
     """Factor that brings the quantiles of |error| / deviation to those of a normal distribution."""
     ordered = np.sort(ratios)
-    q68, q95 = (_quantile(ordered, p) for p in (0.68, 0.95))
+    q68, q95 = (rank_quantile(ordered, p) for p in (0.68, 0.95))
     if len(ratios) < 50:
         q95 = q68 * NORMAL_95 / NORMAL_68
     return float(np.sqrt(q68 / NORMAL_68 * q95 / NORMAL_95))
-
-
-def _quantile(ordered: Array, p: float) -> float:
-    """Return the number of rank (n + 1) p, rounded up, of ascending numbers."""
-    rank = int(np.ceil((len(ordered) + 1) * p))
-    return float(ordered[min(rank, len(ordered)) - 1])

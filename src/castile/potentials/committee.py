@@ -19,6 +19,7 @@ from castile.potentials.committee_terms import SoapSamples, draw_samples
 from castile.potentials.energy_samples import EnergySamples, energy_samples
 from castile.potentials.environment import Environment
 from castile.potentials.exact_variance import TermColumns
+from castile.potentials.local_errors import Place
 from castile.potentials.member_functions import MemberFunction, forms_pay, member_functions
 from castile.potentials.pair_term import PairTerm
 from castile.potentials.soap_term import SoapTerm
@@ -142,15 +143,15 @@ class SampledForces:
 
 
 def sampled_energies(
-    calibration: Calibration, mean: Array | None, response: CommitteeResponse, prior: Array
+    calibration: Calibration, place: Place | None, response: CommitteeResponse, prior: Array
 ) -> SampledEnergy:
     """Return deviations of the energies from the spread of the samples around the mean of the posterior.
 
     Parameters
     ----------
     calibration : Calibration
-    mean : ndarray, shape (48,), or None
-        Projected mean SOAP vector of the structure.
+    place : Place or None
+        Of the structure, for the local factors.
     response : CommitteeResponse
     prior : ndarray, shape (n_atoms,)
         Prior variances of the per-atom energies, eV^2.
@@ -164,14 +165,14 @@ def sampled_energies(
     )
     weighted = float(np.sum(parts.share * residual) / max(residual.sum(), 1e-300))
     kind, given = calibration.energy, (total, np.sqrt(len(prior)), np.array([weighted]))
-    factor = calibration.factors("energy", mean, energy_level(kind, total, len(prior), given[2]))
+    factor = calibration.factors("energy", place, energy_level(kind, total, len(prior), given[2]))
     energy = float(kind.deviations(*given, factor)[0])
     return SampledEnergy(energy, kind.deviations(parts, factor=factor), parts)
 
 
 def sampled_deviations(
     calibration: Calibration,
-    mean: Array | None,
+    place: Place | None,
     response: CommitteeResponse,
     parts: VarianceParts,
     volume: float | None,
@@ -180,8 +181,8 @@ def sampled_deviations(
 
     The members contain the posterior and the residual part with the weights of the calibration of forces.
     Where an environment is unknown (grade near 1) the residual part counts in full; the factor is that of the
-    energy of the atom, whose variances are ``parts``. ``mean`` (48,) is the projected mean SOAP vector of the
-    structure, for the local factors.
+    energy of the atom, whose variances are ``parts``. ``place`` is that of the structure, for the local
+    factors.
     """
     kind = calibration.forces
     near = kind.posterior**2 * parts.posterior + kind.residual**2 * parts.residual
@@ -198,8 +199,8 @@ def sampled_deviations(
         stress_spread = np.sqrt(np.mean(virials**2, axis=0)) / volume
         grown = _stress_factor(calibration, parts) * _growth(kind, parts, near, 1.0).max()
         stress = np.sqrt((stress_spread * grown) ** 2 + calibration.stress.floor**2)
-        stress *= calibration.factors("stress", mean, levels("stress", stress))
-    factors = calibration.factors("forces", mean, levels("forces", forces_with(1.0).ravel())[::3])
+        stress *= calibration.factors("stress", place, levels("stress", stress))
+    factors = calibration.factors("forces", place, levels("forces", forces_with(1.0).ravel())[::3])
     return SampledForces(forces_with(factors[:, None]), stress, spread, stress_spread)
 
 

@@ -147,10 +147,12 @@ def _calibrated(
     with stages.stage("calibration", MOST_STRUCTURES) as advance:
         if is_update:
             calibration = updated_calibration(
-                outcome.calibration, builder, outcome.posterior, structures, threads, advance
+                outcome.calibration, builder, outcome.posterior, outcome.model, structures, threads, advance
             )
         else:
-            calibration = hold_out_calibration(builder, outcome.posterior, structures, threads, advance, plan)
+            calibration = hold_out_calibration(
+                builder, outcome.posterior, outcome.model, structures, threads, advance, plan
+            )
     report = replace(outcome.report, timings=tuple(stages.timings), peak_memory=peak_memory())
     return replace(outcome, calibration=calibration, report=report)
 

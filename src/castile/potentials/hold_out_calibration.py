@@ -1,6 +1,6 @@
 """The calibration that comes with every fit: blocks of similar training structures left out in turn."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from castile.execution.threads import map_chunks
 from castile.potentials.calibration import KINDS, RAW, Calibration, KindCalibration
-from castile.potentials.calibration_fit import fit_kind, fit_local
+from castile.potentials.calibration_fit import fit_kind, fit_local, fit_tail
 from castile.potentials.held_out import ENERGY, FORCES, STRESS, HeldOut, HeldOutLabels
 from castile.potentials.hold_out_plan import HoldOutPlan, plan_hold_out
-from castile.potentials.local_errors import MOST_STRUCTURES, LocalErrors
+from castile.potentials.local_errors import MOST_STRUCTURES, LocalErrors, Place
+from castile.potentials.model import PotentialModel
 from castile.potentials.soap_functionals import TooLargeError
 from castile.potentials.stress_order import suspicious_orders
 from castile.potentials.training_rows import RowBuilder
@@ -24,12 +25,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _HeldOutErrors:
-    """Labels of structures that were left out, and the projected mean SOAP vectors of all of these, which the
-    labels number.
-    """
+    """Labels of structures that were left out, and the places of all of these, which the labels number."""
 
     labels: list[HeldOutLabels]
-    means: Array | None
+    places: list[Place]
     n_structures: int
     n_too_large: int
 
@@ -37,6 +36,7 @@ class _HeldOutErrors:
 def _held_out_errors(
     builder: RowBuilder,
     posterior: Posterior,
+    model: PotentialModel,
     structures: Iterable[LabelledStructure],
     plan: HoldOutPlan,
     threads: int | None,
@@ -60,13 +60,21 @@ def _held_out_errors(
         n_too_large += len(block) if found is None else 0
         labels += found or []
         advance()
-    means = None if plan.means is None else plan.means[list(kept)]
-    return _HeldOutErrors(labels, means, len(kept), n_too_large)
+
+    def place(index: int) -> Place:
+        """Place of a structure; of those without labels of forces, too."""
+        means, structure = plan.means, kept[index]
+        assert means is not None
+        return Place.of(means[index], model.predict(structure.atoms, 1, structure.name).forces)
+
+    places = [] if plan.means is None else list(map_chunks(place, kept, threads))
+    return _HeldOutErrors(labels, places, len(kept), n_too_large)
 
 
 def hold_out_calibration(
     builder: RowBuilder,
     posterior: Posterior,
+    model: PotentialModel,
     structures: Iterable[LabelledStructure],
     threads: int | None,
     advance: Callable[[], None] = lambda: None,
@@ -80,6 +88,8 @@ def hold_out_calibration(
         Of the fit.
     posterior : Posterior
         Of the fit to all structures.
+    model : PotentialModel
+        With the weights of the posterior.
     structures : iterable of LabelledStructure
         Read once, and once more without a plan.
     threads : int or None
@@ -91,7 +101,7 @@ def hold_out_calibration(
     plan = plan_hold_out(builder, structures, threads) if plan is None else plan
     if not plan.blocks:
         return RAW
-    errors = _held_out_errors(builder, posterior, structures, plan, threads, advance)
+    errors = _held_out_errors(builder, posterior, model, structures, plan, threads, advance)
     return _calibration_of(errors, plan, posterior)
 
 
@@ -106,7 +116,7 @@ def _calibration_of(
         "(similar ones left out together)"
     )
     calibration = calibration_from(
-        errors.labels, posterior, source, before or RAW, errors.means, borrow=before is None
+        errors.labels, posterior, source, before or RAW, errors.places, borrow=before is None
     )
     remarks = calibration.remarks
     if errors.n_too_large:
@@ -123,6 +133,7 @@ def updated_calibration(
     before: Calibration,
     builder: RowBuilder,
     posterior: Posterior,
+    model: PotentialModel,
     structures: Iterable[LabelledStructure],
     threads: int | None,
     advance: Callable[[], None] = lambda: None,
@@ -140,13 +151,15 @@ def updated_calibration(
         As for :func:`hold_out_calibration`.
     posterior : Posterior
         Of old and new labels together.
+    model : PotentialModel
+        With its weights.
     structures : iterable of LabelledStructure
         Of the update only.
     """
     plan = plan_hold_out(builder, structures, threads)
-    errors = _HeldOutErrors([], None, 0, 0)
+    errors = _HeldOutErrors([], [], 0, 0)
     if plan.blocks:
-        errors = _held_out_errors(builder, posterior, structures, plan, threads, advance)
+        errors = _held_out_errors(builder, posterior, model, structures, plan, threads, advance)
     new = _calibration_of(errors, plan, posterior, before if before.n_structures else None)
     first = before.source.partition(" and on held-out errors of")[0]
     if new.n_structures == 0:
@@ -199,10 +212,10 @@ def _deviation_over(
 
 
 def _averaged(old: KindCalibration, new: KindCalibration, share: float) -> KindCalibration:
-    """Mean of the variances of two calibrations; ``share`` is the weight of the new one."""
+    """Mean of the variances and of the tails of two calibrations; ``share`` is the weight of the new one."""
     pairs = ((old.posterior, new.posterior), (old.residual, new.residual), (old.floor, new.floor))
     a, b, c = (float(np.sqrt((1.0 - share) * x**2 + share * y**2)) for x, y in pairs)
-    return KindCalibration(a, b, c)
+    return KindCalibration(a, b, c, (1.0 - share) * old.tail + share * new.tail)
 
 
 def calibration_from(
@@ -210,7 +223,7 @@ def calibration_from(
     posterior: Posterior,
     source: str,
     otherwise: Calibration,
-    means: Array | None = None,
+    places: Sequence[Place] = (),
     *,
     borrow: bool = True,
 ) -> Calibration:
@@ -218,15 +231,15 @@ def calibration_from(
 
     A kind without enough labels takes the scale of the forces (or energies) with ``borrow``, or else stays as
     in ``otherwise``. Shear stresses in a wrong order are told in the remarks and do not count. With the
-    projected mean SOAP vectors ``means`` (n_structures, size) of the structures that the labels number,
-    deviations of other structures follow the errors on those like them.
+    ``places`` of the structures that the labels number, deviations of other structures follow the errors on
+    those like them.
     """
     remarks, labels = _without_wrong_orders(labels)
     noises = dict(zip(posterior.kinds, posterior.sigmas, strict=True))
     found: dict[str, KindCalibration | None] = {}
-    kept = np.arange(0) if means is None else _evenly(len(means), MOST_STRUCTURES)
+    kept = _evenly(len(places), MOST_STRUCTURES)
     numbers = {structure: number for number, structure in enumerate(kept.tolist())}
-    local = None if means is None else LocalErrors(means[kept])
+    local = LocalErrors.at([places[index] for index in kept]) if places else None
     for kind in (ENERGY, FORCES, STRESS):
         mine = [label for label in labels if label.kind == kind]
         spread = [float(np.sqrt(np.mean((label.errors / label.floor_scale) ** 2))) for label in mine]
@@ -236,6 +249,8 @@ def calibration_from(
         ]
         if known is not None and local is not None and near:
             local = fit_local(known, near, local)
+        if known is not None:
+            known = replace(known, tail=fit_tail(known, near or mine, local if near else None))
         found[kind] = known
     fallback = found[FORCES] or found[ENERGY]
     kinds: list[KindCalibration] = []

@@ -49,6 +49,7 @@ def write_potential(path: str | Path, outcome: FitOutcome | ImportedModel) -> No
         header["calibration"] = outcome.calibration.to_header()
         if outcome.calibration.local is not None:
             arrays["calibration.means"] = outcome.calibration.local.means
+            arrays["calibration.forces"] = outcome.calibration.local.forces
             for kind, ratios in outcome.calibration.local.ratios.items():
                 arrays[f"calibration.ratios.{kind}"] = ratios
                 arrays[f"calibration.levels.{kind}"] = outcome.calibration.local.levels[kind]
@@ -104,7 +105,9 @@ def _read_local_errors(arrays: Arrays) -> LocalErrors | None:
     known = [kind for kind in KINDS if f"calibration.levels.{kind}" in arrays]
     ratios = {kind: arrays[f"calibration.ratios.{kind}"] for kind in known}
     levels = {kind: arrays[f"calibration.levels.{kind}"] for kind in known}
-    return LocalErrors(arrays["calibration.means"], ratios, levels)
+    means = arrays["calibration.means"]
+    forces = arrays.get("calibration.forces", np.full(len(means), np.nan))
+    return LocalErrors(means, forces, ratios, levels)
 
 
 def _write_factor(factor: PackedFactor, arrays: Arrays) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from castile.potentials.exact_variance import (
     exact_variances,
     term_columns,
 )
+from castile.potentials.local_errors import Place
 from castile.potentials.mean_soap import MeanSoap
 from castile.potentials.model import _VOIGT, PotentialModel, _check_distances, _environment
 from castile.potentials.pair_functionals import dense_term, pair_atom_rows, pair_prior_features
@@ -113,15 +114,19 @@ class UncertaintyModel:
         with limit_blas(1):
             return exact_variances(self.terms, self.posterior, environment)
 
-    def mean_of(self, atoms: Atoms, name: str = "structure") -> Array | None:
-        """Return the projected mean SOAP vector of a structure, (48,); None without a SOAP term."""
-        return self._mean_of(self._environment(atoms, name))
+    def place_of(
+        self, atoms: Atoms, prediction: Prediction | None = None, name: str = "structure"
+    ) -> Place | None:
+        """Return where a structure is among others; None without a SOAP term.
 
-    def _mean_of(self, environment: Environment) -> Array | None:
+        ``prediction`` is that of the model, which is made where it is not given.
+        """
         if self.mean_soap is None:
             return None
+        prediction = prediction or self.model.predict(atoms, 1, name)
         with limit_blas(1):
-            return self.mean_soap.of_environment(environment)
+            mean = self.mean_soap.of_environment(self._environment(atoms, name))
+        return Place.of(mean, prediction.forces)
 
     def energy_covariance(self, structures: Sequence[Atoms], calibrated: bool = True) -> Array:
         """Return the covariance between the total energies of structures, (n, n), eV^2; exact.
@@ -136,10 +141,13 @@ class UncertaintyModel:
         parts = VarianceParts(np.diag(posterior), np.maximum(np.diag(residual), 0.0), np.diag(prior))
         kind, sizes = self.calibration.energy, np.array([len(atoms) for atoms in structures], dtype=float)
         seen = energy_level(kind, parts, sizes)
+        with_places = self.calibration.local is not None
         factors = np.array(
             [
-                self.calibration.factors("energy", self._mean_of(environment), seen[[k]])[0]
-                for k, environment in enumerate(environments)
+                self.calibration.factors("energy", self.place_of(atoms) if with_places else None, seen[[k]])[
+                    0
+                ]
+                for k, atoms in enumerate(structures)
             ]
         )
         of_posterior, of_residual = kind.posterior * factors, np.sqrt(kind.weight(parts.share, factors))
@@ -157,13 +165,13 @@ class UncertaintyModel:
         prediction = self.model.predict(atoms, threads, name)
         variances = self.variances(atoms, name)
         calibration, root = self.calibration, float(np.sqrt(len(atoms)))
-        mean = None if calibration.local is None else self.mean_of(atoms, name)
-        forces = calibration.deviations("forces", variances.forces, mean).reshape(-1, 3)
+        place = None if calibration.local is None else self.place_of(atoms, prediction, name)
+        forces = calibration.deviations("forces", variances.forces, place).reshape(-1, 3)
         stress = None
         if variances.stress is not None:
-            stress = calibration.deviations("stress", variances.stress, mean)
+            stress = calibration.deviations("stress", variances.stress, place)
         seen = energy_level(calibration.energy, variances.energy, len(atoms))
-        factor = calibration.factors("energy", mean, seen)
+        factor = calibration.factors("energy", place, seen)
         return UncertainPrediction(
             prediction,
             float(calibration.energy.deviations(variances.energy, root, None, factor)[0]),
@@ -175,6 +183,7 @@ class UncertaintyModel:
             self.meaning,
             _fixed(variances.forces.raw_deviations).reshape(-1, 3),
             None if variances.stress is None else variances.stress.raw_deviations < FIXED_STRESS_BELOW,
+            calibration.tails,
         )
 
     def committee(self, n_samples: int | None = None) -> Committee:
@@ -194,8 +203,8 @@ class UncertaintyModel:
         committee = self.committee()
         response = committee.respond(environment, thread_count(threads), with_forces=False)
         prediction = self._complete(environment, response.mean, name)
-        mean, priors = self._mean_at(response), self._atom_priors(environment)
-        found = sampled_energies(self.calibration, mean, response, priors)
+        place, priors = self._place_at(response, prediction), self._atom_priors(environment)
+        found = sampled_energies(self.calibration, place, response, priors)
         return EnergyDeviations(
             prediction, found.energy, found.energies, np.sqrt(found.parts.share), self.meaning
         )
@@ -207,9 +216,9 @@ class UncertaintyModel:
         committee = self.committee(n_samples)
         response = committee.respond(environment, thread_count(threads))
         prediction = self._complete(environment, response.mean, name)
-        mean, priors = self._mean_at(response), self._atom_priors(environment)
-        energy = sampled_energies(self.calibration, mean, response, priors)
-        forces = sampled_deviations(self.calibration, mean, response, energy.parts, environment.volume)
+        place, priors = self._place_at(response, prediction), self._atom_priors(environment)
+        energy = sampled_energies(self.calibration, place, response, priors)
+        forces = sampled_deviations(self.calibration, place, response, energy.parts, environment.volume)
         return UncertainPrediction(
             prediction,
             energy.energy,
@@ -221,13 +230,15 @@ class UncertaintyModel:
             self.meaning,
             _fixed(forces.spread),
             None if forces.stress_spread is None else forces.stress_spread < FIXED_STRESS_BELOW,
+            self.calibration.tails,
         )
 
-    def _mean_at(self, response: CommitteeResponse) -> Array | None:
-        """Projected mean SOAP vector of the structure of a response, if it is needed."""
+    def _place_at(self, response: CommitteeResponse, prediction: Prediction) -> Place | None:
+        """Place of the structure of a response, if it is needed."""
         if self.calibration.local is None or self.mean_soap is None or response.spectrum is None:
             return None
-        return self.mean_soap.of_sums(response.spectrum, len(response.lost))
+        mean = self.mean_soap.of_sums(response.spectrum, len(response.lost))
+        return Place.of(mean, prediction.forces)
 
     def _complete(self, environment: Environment, response: Response, name: str) -> Prediction:
         """Add composition and core to the response of the terms."""
