@@ -23,7 +23,7 @@ from castile.potentials.remembered_rows import RememberingBuilder, RowFile, stru
 from castile.potentials.soap_functionals import full_spectra
 from castile.potentials.soap_term import SoapTerm
 from castile.potentials.training_rows import RowBuilder, trainable_terms
-from castile.structures import LabelledStructure, as_source
+from castile.structures import LabelledStructure, StructureSource, as_source
 from potentials.examples import alloy_set, copper_set, labelled, metal
 
 OPTIONS = {"cutoff": 3.93, "n_max": 4, "l_max": 3, "n_sparse": 16, "threads": 1, "core": False}
@@ -329,3 +329,27 @@ def test_structures_too_large_for_exact_deviations_do_not_stop_a_fit(monkeypatch
     model = castile.GAP(**settings).fit(alloy_set())
     assert model.predict(alloy_set()[0]).energy == pytest.approx(expected, rel=1e-12)
     assert any("take too much memory" in remark for remark in model.outcome_.calibration.remarks)
+
+
+def test_structures_that_cannot_be_predicted_do_not_stop_a_fit() -> None:
+    """Atoms that coincide, which the reader was told to accept, leave the force of their place unknown."""
+    data = copper_set(24)
+    results, close = data[7].calc.results, data[7].copy()
+    close.positions[1] = close.positions[0] + (0.0, 0.0, 0.01)
+    close.calc = SinglePointCalculator(close, **results)
+    data[7] = close
+    gap = castile.GAP(**OPTIONS).fit(StructureSource(data, smallest_distance=0.0))
+    local = gap.uncertainty.calibration.local
+    assert local is not None
+    assert np.flatnonzero(np.isnan(local.forces)).tolist() == [7]
+    assert np.isfinite(gap.predict_with_uncertainty(data[3]).forces_std).all()
+
+
+def test_structures_whose_forces_are_all_excluded_have_other_labels() -> None:
+    others = [labelled(metal(100 + k, lattice=3.5 + 0.02 * k)) for k in range(24)]
+    for atoms in others[:12]:
+        atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
+    calibration = calibrate(castile.GAP(**OPTIONS).fit(copper_set(12)), others).calibration
+    assert calibration.local is not None
+    assert np.isfinite(calibration.local.ratios["energy"]).all()
+    assert np.isnan(calibration.local.ratios["forces"]).tolist() == 12 * [True] + 12 * [False]

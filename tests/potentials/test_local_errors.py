@@ -94,8 +94,9 @@ def test_forces_of_files_of_earlier_versions_are_not_known_and_do_not_count() ->
     local = scattered()
     unknown = LocalErrors(local.means, np.full(40, np.nan), local.ratios, local.levels)
     alike = LocalErrors(local.means, np.full(40, 0.3), local.ratios, local.levels)
+    assert unknown.width == pytest.approx(0.7 / 1.2 * alike.width, rel=1e-12)
     for mean in np.random.default_rng(1).normal(size=(3, 6)):
-        expected = factor(alike, mean, force=0.3)
+        expected = slow_factor(mean, 1.0, 0.3, alike, unknown.width)
         assert factor(unknown, mean, force=5.0) == pytest.approx(expected, rel=1e-12)
         assert factor(unknown, mean, force=0.0) == pytest.approx(expected, rel=1e-12)
     assert np.isfinite(unknown.joined(local).sums_without("energy", 3, np.ones(1))).all()

@@ -136,7 +136,8 @@ def held_out_labels(
         used = np.ones(len(errors), dtype=bool)
         if structure.force_mask is not None:
             used = np.repeat(structure.force_mask, 3)
-        found.append(HeldOutLabels(FORCES, errors[used], variances.forces.chosen(used)))
+        if used.any():
+            found.append(HeldOutLabels(FORCES, errors[used], variances.forces.chosen(used)))
     if structure.stress is not None and prediction.stress is not None and variances.stress is not None:
         errors = prediction.stress - np.asarray(structure.stress)
         given = np.asarray(structure.stress)

@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from castile.errors import InputError
 from castile.execution.threads import map_chunks
 from castile.potentials.calibration import KINDS, RAW, Calibration, KindCalibration
 from castile.potentials.calibration_fit import fit_kind, fit_local, fit_tail
@@ -62,10 +63,15 @@ def _held_out_errors(
         advance()
 
     def place(index: int) -> Place:
-        """Place of a structure; of those without labels of forces, too."""
+        """Place of a structure, also of one without labels of forces; where atoms coincide, which the
+        reader may have been told to accept, no prediction is made, and the force is not known.
+        """
         means, structure = plan.means, kept[index]
         assert means is not None
-        return Place.of(means[index], model.predict(structure.atoms, 1, structure.name).forces)
+        try:
+            return Place.of(means[index], model.predict(structure.atoms, 1, structure.name).forces)
+        except InputError:
+            return Place(means[index], float("nan"))
 
     places = [] if plan.means is None else list(map_chunks(place, kept, threads))
     return _HeldOutErrors(labels, places, len(kept), n_too_large)

@@ -15,6 +15,8 @@ PRIOR_STRUCTURES = 1.0
 """Weight of the factor 1, in structures at the very place."""
 NEIGHBOR, WIDTH = 5, 1.2
 """The width is so many median distances to the neighbour of this number (0 is the nearest)."""
+WIDTH_WITHOUT_FORCES = 0.7
+"""The same where no forces are known: the factors of files of earlier versions were made with it."""
 LEAST_WIDTH = 0.02
 """Of the width, in median distances between structures."""
 FORCE_WIDTH = 0.4
@@ -42,7 +44,7 @@ class Place:
     mean : ndarray, shape (size,)
         Its mean SOAP vector, projected (:class:`castile.potentials.mean_soap.MeanSoap`).
     force : float
-        Root mean square of the components of its predicted forces, eV/A.
+        Root mean square of the components of its predicted forces, eV/A; NaN: not known.
     """
 
     mean: Array
@@ -79,7 +81,8 @@ class LocalErrors:
     means : ndarray, shape (n_structures, size)
         m of each structure.
     forces : ndarray, shape (n_structures,)
-        F of each structure, eV/A; NaN where it is not known (files of earlier versions): it does not count.
+        F of each structure, eV/A; NaN where it is not known: it does not count. Where none is known (files of
+        earlier versions) h is 0.7 times the median distance, as it was for them.
     ratios : mapping of str to ndarray, shape (n_structures,)
         r: mean of |error| / deviation of the labels of one kind, winsorized, in units in which it is 1 where
         the deviations are right; NaN where there are none.
@@ -112,7 +115,8 @@ class LocalErrors:
         others = self.distances + np.diag(np.full(len(self.means), np.inf))
         nearest = np.sort(others, axis=1)[:, min(NEIGHBOR, len(others) - 2)]
         finite = others[np.isfinite(others)]
-        return float(max(WIDTH * np.median(nearest), LEAST_WIDTH * np.median(finite), 1e-12))
+        width = WIDTH_WITHOUT_FORCES if np.isnan(self.forces).all() else WIDTH
+        return float(max(width * np.median(nearest), LEAST_WIDTH * np.median(finite), 1e-12))
 
     @cached_property
     def least_force(self) -> float:
