@@ -146,8 +146,8 @@ def updated_calibration(
 ) -> Calibration:
     """Return the calibration after an update: that of before, and held-out errors on the new structures.
 
-    The old structures are not at hand any more. The variances that both ask for are averaged, each with the
-    number of structures that it comes from; local errors of both are kept. With fewer than five new
+    The old structures are not at hand any more. The variances and tails that both ask for are averaged, each
+    with the number of structures that it comes from; local errors of both are kept. With fewer than five new
     structures it stays that of before, and so does that of a kind of which they have too few labels.
 
     Parameters
