@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.db import connect
 from ase.io import read, write
 
 import castile
@@ -230,6 +231,28 @@ def test_file_has_the_chosen_in_order_with_their_data(tmp_path) -> None:
     assert json.dumps(picked.indices_dict())
 
 
+@pytest.mark.parametrize("suffix", ["db", "json"])
+def test_a_database_keeps_what_is_known_of_the_chosen(suffix: str, tmp_path) -> None:
+    pool = copper_set(5)
+    for number, atoms in enumerate(pool):
+        atoms.info |= {"config_type": f"kind {number % 2}", "CO": 1, "note": "new", "vector": [1, 2]}
+    write(tmp_path / "pool.xyz", pool)
+    source, out = StructureSource(tmp_path / "pool.xyz"), tmp_path / f"out.{suffix}"
+    chosen = select_structures(source, 3, prior=PRIOR)
+    for _ in range(2):  # what is there is replaced
+        write_selection(out, source, chosen)
+    for rank, (row, position) in enumerate(zip(connect(str(out)).select(), chosen.structures, strict=True)):
+        assert row.key_value_pairs["selection_rank"] == rank
+        assert row.key_value_pairs["config_type"] == f"kind {position % 2}"
+        assert row.energy == pytest.approx(pool[position].get_potential_energy())
+        assert set(row.data) >= {"CO", "vector"}
+    assert [item.config_type for item in StructureSource(out)] == list(chosen.config_types)
+    picked = select_structures(source, 4, what="atoms", prior=PRIOR)
+    write_selection(out, source, picked)
+    marked = np.concatenate([row.data["selection_rank"] for row in connect(str(out)).select()])
+    assert sorted(marked[marked >= 0]) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("method", ["variance", "farthest"])
 def test_memory_does_not_grow_with_the_pool(method: str, tmp_path) -> None:
     """A pool five times as large takes its rows and features from the disk, not from the memory."""
@@ -298,6 +321,8 @@ def test_bad_input_is_named() -> None:
         select_structures(pool, 1, method="best")
     with pytest.raises(InputError, match=r"zeta = 3 and a model"):
         select_structures(pool, 1, model=gap, prior=PriorChoices(zeta=3.0))
+    with pytest.raises(InputError, match=r"structure 3: holds Ag, which the model .* does not know; remove"):
+        select_structures([*pool, Atoms("Ag")], 1, model=gap, method="farthest")
     with pytest.raises(InputError, match="holds Au"):
         select_structures([bulk("Au")], 1, model=gap)
     with pytest.raises(InputError, match="holds Au"):

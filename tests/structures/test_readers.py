@@ -11,6 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
 
 from castile.errors import InputError
 from castile.structures import LabelKeys, StructureSource, as_source, label_structure
@@ -256,3 +257,15 @@ def test_real_files_are_read_as_ase_reads_them(shared_data: Path) -> None:
         assert one.energy == other.get_potential_energy()
         np.testing.assert_array_equal(one.forces, other.get_forces())
         np.testing.assert_array_equal(one.stress, other.get_stress())
+
+
+@pytest.mark.parametrize("suffix", ["db", "json"])
+def test_key_value_pairs_of_a_database_are_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    with connect(str(path)) as database:
+        for kind, count in (("hot", 1), ("cold", 2)):
+            database.write(Atoms("Cu"), config_type=kind, count=count)
+    found = list(StructureSource(path, LabelKeys()))
+    assert [item.config_type for item in found] == ["hot", "cold"]
+    assert [item.atoms.info["count"] for item in found] == [1, 2]
+    assert [item.config_type for item in StructureSource(f"{path}@1:")] == ["cold"]

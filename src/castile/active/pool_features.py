@@ -141,7 +141,8 @@ def structure_features(structure: LabelledStructure, term: SoapTerm, what: str) 
     if unknown:
         symbols = ", ".join(chemical_symbols[z] for z in unknown)
         raise InputError(
-            f"{structure.name}: holds {symbols}, which neither the model nor the pool knows; leave it out"
+            f"{structure.name}: holds {symbols}, which the model (without one: the pool) does not know; "
+            "remove the structure"
         )
     spectra = full_spectra(term, Environment.of(structure.atoms, term.cutoff))
     if what == "structures":

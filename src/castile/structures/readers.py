@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import ase.io
 from ase import Atoms
+from ase.io.formats import filetype
 
 from castile.errors import InputError
 from castile.structures.file_search import find_files
@@ -23,6 +24,8 @@ from castile.structures.xyz_frames import is_xyz, iterate_frames
 
 StructureLike = str | os.PathLike[str] | Atoms | LabelledStructure
 _T = TypeVar("_T")
+DATABASES = ("db", "json")
+"""ASE's names of the formats of its databases in files."""
 _UNREADABLE = (OSError, EOFError, zlib.error, LZMAError)
 
 
@@ -177,6 +180,9 @@ class StructureSource:
         return _frame_texts(part, position) if self._streams_text(part) else self._ase_images(part)
 
     def _ase_images(self, part: _FilePart) -> Iterator[Atoms]:
+        if (self.file_format or filetype(str(part.path))) in DATABASES:
+            yield from _database_rows(part.path)
+            return
         yield from ase.io.iread(
             str(part.path), index=slice(None), format=self.file_format, do_not_split_by_at_sign=True
         )
@@ -192,6 +198,17 @@ def as_source(
     if isinstance(structures, StructureSource):
         return structures
     return StructureSource(structures, keys, needs_labels=needs_labels)
+
+
+def _database_rows(path: Path) -> Iterator[Atoms]:
+    """Rows of an ASE database with their key-value pairs, which ASE's own reader leaves out."""
+    from ase.db import connect
+
+    with connect(str(path), serial=True) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info.update(row.key_value_pairs)
+            yield atoms
 
 
 def _frame_texts(part: _FilePart, position: ReadPosition | None) -> Iterator[str]:
