@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from active.counting_oracles import executions
 from castile.active.campaign import run_campaign
 from castile.active.campaign_files import CampaignFiles
 from castile.active.campaign_settings import read_campaign
+from castile.active.initial import initial_candidates
 from castile.active.ledger import State
 from castile.active.oracle_settings import OracleSettings
 from castile.active.presets import build_calculator
@@ -107,6 +109,36 @@ def test_the_first_labels_keep_to_the_budget(tmp_path: Path) -> None:
     one = write_campaign(tmp_path / "one", stop="force_error = 0.001\nmax_calculations = 1")
     with pytest.raises(InputError, match=r"needs 2 labels .*stop.max_calculations = 1 allow only 1"):
         run_campaign(one)
+
+
+@pytest.mark.parametrize(
+    ("initial", "expected"), [("", 10), ("n_rattled = 1", 12), ("n_rattled = 4", 20), ("n_rattled = 0", 6)]
+)
+def test_copies_of_the_first_structures_leave_half_of_the_budget(
+    initial: str, expected: int, tmp_path: Path
+) -> None:
+    """Six structures with four copies each would leave nothing to explore with."""
+    write(tmp_path / "pool.xyz", rattled("Cu", 6))
+    path = write_campaign(tmp_path, POOL, stop="force_error = 0.001\nmax_calculations = 20")
+    add(path, f"\n[initial]\n{initial}\n")
+    keys = [candidate.key for candidate in initial_candidates(read_campaign(path))]
+    assert len(keys) == expected
+    assert keys[:7] == [*(f"initial/{k}" for k in range(6)), "initial/0 rattled 0"][:expected]
+
+
+def test_a_pool_is_a_stream_for_the_first_structures_too(tmp_path: Path) -> None:
+    write(tmp_path / "pool.xyz", [bulk("Cu", cubic=True) * (2, 2, 2) for _ in range(300)])
+    path = write_campaign(tmp_path, POOL.replace("pool.xyz", "pool.xyz@:60"))
+    peaks = []
+    for part in ("pool.xyz@:60", "pool.xyz"):
+        path.write_text(path.read_text().replace("pool.xyz@:60", part))
+        settings = read_campaign(path)
+        initial_candidates(settings)
+        tracemalloc.start()
+        assert len(initial_candidates(settings)) == 30
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_what_was_labelled_is_not_fresh(tmp_path: Path) -> None:
@@ -252,6 +284,20 @@ def test_commands_beside_the_campaign_are_found(tmp_path: Path) -> None:
     ):
         path.write_text(f'{text[:start]}command = "{command}"\n{text[end:]}')
         assert read_campaign(path).oracle.command == words
+
+
+def test_files_beside_the_campaign_that_a_command_would_not_find_are_named(tmp_path: Path) -> None:
+    for name in ("label.py", "output.xyz", "python"):
+        (tmp_path / name).write_text("")
+    path = write_campaign(tmp_path)
+    text = path.read_text()
+    start, end = text.index("calculator ="), text.index("python_path")
+    for command in ("python label.py input.xyz output.xyz", "other-code label.py"):
+        path.write_text(f'{text[:start]}command = "{command}"\n{text[end:]}')
+        with pytest.raises(InputError, match=r"label.py is a file beside the campaign.*write ./label.py"):
+            read_campaign(path)
+    path.write_text(f'{text[:start]}command = "python ./label.py input.xyz output.xyz"\n{text[end:]}')
+    assert read_campaign(path).oracle.command == f"python {tmp_path}/label.py input.xyz output.xyz"
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,7 @@ class _Campaign:
     def _begin(self) -> None:
         """Label the first structures and fit the first model."""
         if not self.models.versions:
-            first = initial_candidates(self.settings)[: self.settings.stop.max_calculations]
-            self._label(first, "initial")
+            self._label(initial_candidates(self.settings), "initial")
             if self.interrupted:
                 return
             accepted = self.store.calculations(State.ACCEPTED, prefix=self._key(""))

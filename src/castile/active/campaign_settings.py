@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,7 +22,9 @@ class InitialSettings(Section):
     structures: tuple[str, ...] = Field(
         (), description="files; default: the structures that the explorers start from"
     )
-    n_rattled: Count = Field(4, description="rattled copies of each structure")
+    n_rattled: Count | None = Field(
+        None, description="rattled copies of each structure; default: 4, within half of stop.max_calculations"
+    )
     rattle: Positive = Field(0.05, description="standard deviation of the displacements, Angstrom")
     strain: float = Field(0.02, ge=0.0, lt=0.3, description="largest strain of rattled crystals")
     training: tuple[str, ...] = Field(
@@ -233,7 +236,7 @@ def parse_campaign(values: dict[str, Any], source: str, folder: Path, stem: str)
         store = str(folder / store)
     oracle = settings.oracle.model_copy(
         update={
-            "command": _command(settings.oracle.command, folder),
+            "command": _command(settings.oracle, folder),
             "python_path": (str(folder), *(str(folder / place) for place in settings.oracle.python_path)),
             "options": {key: _place(value, folder) for key, value in settings.oracle.options.items()},
         }
@@ -258,17 +261,33 @@ def _absolute(names: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     return tuple(str(folder / name) for name in names)
 
 
-def _command(command: str | None, folder: Path) -> str | None:
-    """Return the command with "./name" as an absolute path where the folder of the TOML has such a file."""
+def _command(oracle: OracleSettings, folder: Path) -> str | None:
+    """Return the command with "./name" as an absolute path where the folder of the TOML has such a file.
+
+    Raises InputError for a file of that folder without "./": the program would not find it.
+    """
+    command = oracle.command
     if command is None:
         return None
     try:
         words = shlex.split(command)
     except ValueError as error:
         raise InputError(f"oracle.command = {command!r}: {error}; correct it") from None
+    for word in words:
+        if word not in (oracle.input_file, oracle.output_file) and _is_lost(word, folder):
+            raise InputError(
+                f"oracle.command = {command!r}: {word} is a file beside the campaign, but each calculation "
+                f"runs in a folder of its own; write ./{word}"
+            )
     if not any(word.startswith("./") and (folder / word).exists() for word in words):
         return command
     return shlex.join(str(folder / w) if w.startswith("./") and (folder / w).exists() else w for w in words)
+
+
+def _is_lost(word: str, folder: Path) -> bool:
+    """Whether a word names a file of the folder, but without "./", and no program that is found anyway."""
+    relative = not word.startswith(("./", "/", "-"))
+    return relative and (folder / word).is_file() and shutil.which(word) is None
 
 
 def _place(value: Any, folder: Path) -> Any:

@@ -104,7 +104,7 @@ def _run_command(atoms: Atoms, oracle: OracleSettings) -> Atoms:
     Path(oracle.output_file).unlink(missing_ok=True)
     done = subprocess.run(shlex.split(str(oracle.command)), check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        raise RuntimeError(f"{oracle.command} ended with status {done.returncode}")
+        raise RuntimeError(f"status {done.returncode} of {oracle.command}")
     if not Path(oracle.output_file).exists():
         raise RuntimeError(f"{oracle.command} wrote no {oracle.output_file}")
     read = ase.io.read(oracle.output_file, index=-1, format=oracle.output_format)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from castile.active.campaign_reasons import FEWEST_LABELS
 from castile.active.campaign_settings import (
     CampaignSettings,
     DynamicsSettings,
@@ -23,39 +24,52 @@ from castile.active.minimization_explorer import MinimizationExplorer
 from castile.active.pool_explorer import PoolExplorer
 from castile.active.random_structures import random_structure
 from castile.simulation.potential_calls import require_three_dimensional_crystal
-from castile.structures.labels import IGNORE, LabelKeys
+from castile.structures.labels import IGNORE, LabelKeys, LabelledStructure
 from castile.structures.readers import StructureSource
 
 POOL_START = 10
 """Structures of a pool that a campaign begins with where no others are given."""
 RANDOM_START = 5
+N_RATTLED = 4
+"""Rattled copies of each first structure, as far as they fit into half of the budget."""
 
 
 def read_structures(files: Sequence[str]) -> list[Atoms]:
     """Return the structures of some files, without labels."""
+    return [_bare(structure) for structure in _unlabelled(files)]
+
+
+def _unlabelled(files: Sequence[str]) -> StructureSource:
     keys = LabelKeys(energy=IGNORE, forces=IGNORE, stress=IGNORE, virial=IGNORE)
-    structures = []
-    for structure in StructureSource(list(files), keys):
-        atoms = structure.atoms.copy()
-        atoms.calc = None
-        atoms.info = {}
-        structures.append(atoms)
-    return structures
+    return StructureSource(list(files), keys)
+
+
+def _bare(structure: LabelledStructure) -> Atoms:
+    atoms = structure.atoms.copy()
+    atoms.calc = None
+    atoms.info = {}
+    return atoms
 
 
 def initial_candidates(settings: CampaignSettings) -> list[Candidate]:
     """Return the first structures to label: given ones or where the explorers start, then rattled copies,
     one of each before the second of any.
+
+    Copies whose number is not given leave half of the budget to exploration; nothing exceeds it.
     """
     initial, generator = settings.initial, np.random.default_rng([settings.seed, 17])
     starts = read_structures(initial.structures) if initial.structures else _starts(settings, generator)
     copies = []
     for number, atoms in enumerate(starts):
-        for copy in range(initial.n_rattled):
+        for copy in range(N_RATTLED if initial.n_rattled is None else initial.n_rattled):
             rattled = Candidate(f"initial/{number} rattled {copy}", _rattled(atoms, initial, generator), 0.0)
             copies.append((copy, rattled))
     first = [Candidate(f"initial/{number}", atoms, 0.0) for number, atoms in enumerate(starts)]
-    return first + [candidate for _, candidate in sorted(copies, key=lambda entry: entry[0])]
+    found = first + [candidate for _, candidate in sorted(copies, key=lambda entry: entry[0])]
+    budget = settings.stop.max_calculations
+    if initial.n_rattled is None:
+        found = found[: max(len(first), budget // 2, FEWEST_LABELS)]
+    return found[:budget]
 
 
 def _starts(settings: CampaignSettings, generator: np.random.Generator) -> list[Atoms]:
@@ -65,12 +79,19 @@ def _starts(settings: CampaignSettings, generator: np.random.Generator) -> list[
         if isinstance(explorer, RandomSearchSettings):
             starts += [_draw(explorer, generator) for _ in range(RANDOM_START)]
             continue
-        structures = read_structures(explorer.structures)
         if isinstance(explorer, PoolSettings):
-            chosen = generator.permutation(len(structures))[:POOL_START]
-            structures = [structures[index] for index in sorted(chosen)]
+            structures = _some_of(explorer.structures, generator)
+        else:
+            structures = read_structures(explorer.structures)
         starts += [atoms for atoms in structures if not any(atoms == known for known in starts)]
     return starts
+
+
+def _some_of(files: Sequence[str], generator: np.random.Generator) -> list[Atoms]:
+    """Return some structures of a pool, of which only these are in memory at once."""
+    pool = _unlabelled(files)
+    chosen = frozenset(generator.permutation(len(pool))[:POOL_START].tolist())
+    return [_bare(structure) for index, structure in enumerate(pool) if index in chosen]
 
 
 def _rattled(atoms: Atoms, initial: InitialSettings, generator: np.random.Generator) -> Atoms:
