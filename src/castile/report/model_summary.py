@@ -12,6 +12,7 @@ from castile.potentials.calibration import Calibration
 from castile.potentials.fit_report import FitReport
 from castile.potentials.gap import load
 from castile.potentials.imported import ImportedModel
+from castile.potentials.intervals import half_width
 from castile.potentials.settings import FitSettings
 from castile.report.fit_tables import (
     amplitude_table,
@@ -98,6 +99,9 @@ class ModelSummary:
         values["n_calibration_structures"] = self.calibration.n_structures
         values["n_calibration_structures_of_updates"] = self.calibration.n_updated
         values["calibration_remarks"] = "; ".join(self.calibration.remarks)
+        for kind, tail in self.calibration.tails.items():
+            for percent in (68, 95):
+                values[f"{kind}_interval_{percent}_deviations"] = half_width(percent / 100, tail)
         values |= self.report.to_json_dict()
         values |= {f"settings/{key}": value for key, value in settings_values(self.settings)}
         return values

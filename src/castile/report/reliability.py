@@ -21,7 +21,7 @@ def reliability_figure(report: DeviationReport) -> Figure:
     )
 
     def paint(canvas: Canvas) -> None:
-        """A curve for each kind of label, the diagonal, and lines at one and two deviations."""
+        """A curve for each kind of label, the diagonal, and lines at 68 and 95 %."""
         axes = canvas.subplots()
         axes.plot([0.0, 1.0], [0.0, 1.0], color=style.REFERENCE, linewidth=1.0, zorder=1)
         for name, found, color in kinds:
