@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import castile
 from castile.cli.main import app
+from castile.potentials.intervals import half_width
 
 
 def invoke(*arguments: object) -> Result:
@@ -125,6 +126,9 @@ def test_info_tells_the_whole_model(tmp_path: Path, copper_model: Path) -> None:
     assert values["n_structures"] == 10
     assert values["calibration"].startswith("calibrated on held-out errors of 10 of 10 training structures")
     assert values["n_calibration_structures"] == 10
+    for kind, tail in castile.load(copper_model).outcome_.calibration.tails.items():
+        assert values[f"{kind}_interval_95_deviations"] == half_width(0.95, tail)
+        assert 0.0 < values[f"{kind}_interval_68_deviations"] < values[f"{kind}_interval_95_deviations"]
     assert values["settings/soap[0].n_max"] == 4
     assert values["amplitude/soap/29_n_sparse"] == 15
     assert values["force_noise_ev_per_angstrom"] > 0
