@@ -314,6 +314,36 @@ def test_tables_written_wrongly_are_named(old: str, new: str, message: str, tmp_
         run_campaign(path)
 
 
+def test_settings_may_change_until_something_was_asked_for(tmp_path: Path) -> None:
+    """A first start that ends at a mistake does not bind the directory to the mistake."""
+    search = '[[explore]]\nkind = "random"\nformula = "Xx2"\nn_structures = 1\nmax_steps = 3\n'
+    path = write_campaign(tmp_path, search, stop="force_error = 1.0\nmax_calculations = 6\nmax_cycles = 1")
+    with pytest.raises(InputError, match="formula 'Xx2'"):
+        run_campaign(path)
+    path.write_text(path.read_text().replace("Xx2", "Cu2"))
+    add(path, '\n[initial]\ntraining = ["copper.xyz"]\n')
+    with pytest.raises(InputError, match=r"initial\.training needs energies"):
+        run_campaign(path)
+    path.write_text("store = 'postgresql://nobody@127.0.0.1:1/none'\n" + path.read_text())
+    with pytest.raises(InputError, match=r"postgresql|postgres\]"):
+        run_campaign(path)
+    path.write_text(path.read_text().split("\n", 1)[1].replace('training = ["copper.xyz"]', ""))
+    assert run(path).counts[State.ACCEPTED] > 0
+    path.write_text(path.read_text().replace("Cu2", "Cu4"))
+    with pytest.raises(InputError, match="begun with other settings of 'explore'"):
+        run_campaign(path)
+
+
+def test_a_wrong_key_of_an_explorer_is_one_message(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path, DYNAMICS.replace("n_steps", "n_stepz"))
+    with pytest.raises(InputError, match=r"explore.0.md.n_stepz: unknown key; [^;]*$"):
+        read_campaign(path)
+    path = write_campaign(tmp_path, "explore = []")
+    path.write_text("explore = []\n" + path.read_text().replace("explore = []", ""))
+    with pytest.raises(InputError, match=r"explore = \[\]: .* at least 1 item"):
+        read_campaign(path)
+
+
 def test_misspelt_options_of_presets_are_not_left_out() -> None:
     with pytest.raises(InputError, match="oracle emt: there is no option 'asap_cutof'"):
         build_calculator(OracleSettings(preset="emt", options={"asap_cutof": True}), Atoms("Cu"))

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from castile.active.store import CalculationStore
 from castile.errors import InputError
 from castile.formats import write_text_file
 
@@ -77,7 +78,8 @@ class CampaignFiles:
         Raises
         ------
         InputError
-            If the directory holds a campaign with other settings that decide what was computed.
+            If the directory holds a campaign with other settings that decide what was computed. Where nothing
+            was asked for yet, as after a start that ended at a misspelt name, all settings may change.
         """
         for folder in (self.directory, self.jobs, self.models, self.explorers):
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,10 +101,24 @@ class CampaignFiles:
                 one, two = _essential(one), _essential(two)
             roots = Path(str(stored.get("directory"))), Path(str(settings.get("directory")))
             if not _same(one, two, roots):
+                if self._is_untouched(stored):
+                    return
                 raise InputError(
                     f"{self.directory}: was begun with other settings of {key!r}; name another directory, or "
                     "delete this one"
                 )
+
+    def _is_untouched(self, stored: dict[str, object]) -> bool:
+        """Whether no calculation was asked for, so that nothing depends on the settings yet."""
+        if any(self.jobs.iterdir()) or any(self.models.iterdir()):
+            return False
+        store = str(stored.get("store"))
+        if "://" not in store and not Path(store).exists():  # never made, or moved with the directory
+            return not (self.directory / Path(store).name).exists()
+        try:
+            return not CalculationStore(store).calculations(prefix=f"{self.read_state().identity}/")
+        except InputError:  # a store that cannot be opened has not been written to either
+            return True
 
     def read_state(self) -> CampaignState:
         """Return the state; raises `InputError` where no campaign was begun."""

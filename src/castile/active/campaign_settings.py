@@ -22,8 +22,9 @@ class InitialSettings(Section):
     structures: tuple[str, ...] = Field(
         (), description="files; default: the structures that the explorers start from"
     )
-    n_rattled: Count | None = Field(
-        None, description="rattled copies of each structure; default: 4, within half of stop.max_calculations"
+    n_rattled: Count = Field(
+        4,
+        description="rattled copies of each structure; not given: no more than half of stop.max_calculations",
     )
     rattle: Positive = Field(0.05, description="standard deviation of the displacements, Angstrom")
     strain: float = Field(0.02, ge=0.0, lt=0.3, description="largest strain of rattled crystals")

@@ -30,8 +30,6 @@ from castile.structures.readers import StructureSource
 POOL_START = 10
 """Structures of a pool that a campaign begins with where no others are given."""
 RANDOM_START = 5
-N_RATTLED = 4
-"""Rattled copies of each first structure, as far as they fit into half of the budget."""
 
 
 def read_structures(files: Sequence[str]) -> list[Atoms]:
@@ -61,13 +59,13 @@ def initial_candidates(settings: CampaignSettings) -> list[Candidate]:
     starts = read_structures(initial.structures) if initial.structures else _starts(settings, generator)
     copies = []
     for number, atoms in enumerate(starts):
-        for copy in range(N_RATTLED if initial.n_rattled is None else initial.n_rattled):
+        for copy in range(initial.n_rattled):
             rattled = Candidate(f"initial/{number} rattled {copy}", _rattled(atoms, initial, generator), 0.0)
             copies.append((copy, rattled))
     first = [Candidate(f"initial/{number}", atoms, 0.0) for number, atoms in enumerate(starts)]
     found = first + [candidate for _, candidate in sorted(copies, key=lambda entry: entry[0])]
     budget = settings.stop.max_calculations
-    if initial.n_rattled is None:
+    if "n_rattled" not in initial.model_fields_set:
         found = found[: max(len(first), budget // 2, FEWEST_LABELS)]
     return found[:budget]
 

@@ -31,7 +31,13 @@ def parse_section(kind: type[Settings], values: dict[str, Any], source: str) -> 
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors()]
+        found = error.errors()
+        inside = {problem["loc"][:1] for problem in found if len(problem["loc"]) > 1}
+        problems = [
+            _describe(problem)
+            for problem in found
+            if problem["type"] != "too_short" or problem["loc"] not in inside  # wrong entries do not count
+        ]
         raise InputError(f"{source}: " + "; ".join(problems)) from None
 
 
