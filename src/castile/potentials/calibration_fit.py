@@ -144,12 +144,10 @@ def fit_tail(kind: KindCalibration, labels: Sequence[HeldOutLabels], local: Loca
 
     Parameters
     ----------
-    kind : KindCalibration
-        That of :func:`fit_kind`.
-    labels : sequence of HeldOutLabels
-        Of one kind; ``structure`` is the number of the structure in ``local``.
+    kind, labels
+        As for :func:`fit_local`.
     local : LocalErrors or None
-        That of :func:`fit_local`.
+        What it returned.
     """
     ratios = []
     for label, used in zip(labels, _informative(labels), strict=True):
