@@ -78,6 +78,7 @@ def test_methods_without_a_model(tmp_path: Path, copper_data: Path, method: str)
     assert result.exit_code == 0, result.output
     found = json.loads(out.read_text())
     assert len(set(zip(found["structures"], found["atoms"], strict=True))) == 4
+    assert ("--n-sparse: changed nothing" in result.output) == (method != "pool-variance")
 
 
 def test_stratifying_by_a_key_that_is_not_there_is_told(tmp_path: Path, copper_data: Path) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from castile.active.structure_selection import Selection
     from castile.structures import StructureSource
 
+ROUNDING = 1e-32
+"""Squared covariances, in those of the first choice, that are rounding: deviations of 1e-8 of the first."""
+
 
 def select(
     pool: Pool,
@@ -87,11 +90,22 @@ def select(
             seed=seed, folder=scratch, progress=progress,
         )  # fmt: skip
     _print_selection(chosen, n_select)
+    given = {"--zeta": zeta, "--amplitude": amplitude, "--n-sparse": n_sparse}
+    _tell_unused(method.value, [name for name, value in given.items() if value is not None])
     if stratify and not any(chosen.config_types):
         remark(
             f"No chosen structure has {config_type_key!r} (--config-type-key), so --stratify changed nothing."
         )
     _write(chosen, source, output, indices, json)
+
+
+def _tell_unused(method: str, given: list[str]) -> None:
+    """Say which options changed nothing because the method has no Gaussian process."""
+    from castile.active.structure_selection import FEATURE_METHODS
+    from castile.cli.output import remark
+
+    if method in FEATURE_METHODS and given:
+        remark(f"{', '.join(given)}: changed nothing, since {method} has no Gaussian process.")
 
 
 def _write(
@@ -102,7 +116,7 @@ def _write(
 
     if output is not None:
         written = write_selection(output, pool, chosen)
-        remark(f"{written} structures: {output}")
+        remark(f"{written} structure{'' if written == 1 else 's'}: {output}")
     if indices is not None:
         write_json(indices, chosen.indices_dict())
         remark(f"Positions in the pool: {indices}")
@@ -154,6 +168,12 @@ def _print_selection(chosen: Selection, wanted: int) -> None:
             remark(
                 f"{n_idle} of them are worth nothing, and their order means nothing: their labels cannot "
                 "vary (forces that vanish by symmetry, say), or the amplitude is far below the noise."
+            )
+        n_rounded = int((chosen.values <= ROUNDING * chosen.values[0]).sum()) - n_idle
+        if n_rounded > 0 and chosen.method == "pool-variance":
+            remark(
+                f"{n_rounded} of them are worth less than the rounding of the first: their order means "
+                "nothing."
             )
 
 
