@@ -141,14 +141,9 @@ class UncertaintyModel:
         parts = VarianceParts(np.diag(posterior), np.maximum(np.diag(residual), 0.0), np.diag(prior))
         kind, sizes = self.calibration.energy, np.array([len(atoms) for atoms in structures], dtype=float)
         seen = energy_level(kind, parts, sizes)
-        with_places = self.calibration.local is not None
+        places = [None if self.calibration.local is None else self.place_of(atoms) for atoms in structures]
         factors = np.array(
-            [
-                self.calibration.factors("energy", self.place_of(atoms) if with_places else None, seen[[k]])[
-                    0
-                ]
-                for k, atoms in enumerate(structures)
-            ]
+            [self.calibration.factors("energy", place, seen[[k]])[0] for k, place in enumerate(places)]
         )
         of_posterior, of_residual = kind.posterior * factors, np.sqrt(kind.weight(parts.share, factors))
         covariance = np.outer(of_posterior, of_posterior) * posterior
