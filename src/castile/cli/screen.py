@@ -6,6 +6,9 @@ import typer
 
 from castile.cli import screen_options as options
 from castile.cli.options import JsonFile, Workers
+from castile.cli.screen_loop import LoopOptions
+from castile.cli.screen_run import ScreenFiles, Wish, run_screen
+from castile.cli.screen_settings import FilterOptions, ObjectiveOptions, TargetOptions
 
 
 def screen(
@@ -57,10 +60,6 @@ def screen(
     What is broken is reported and skipped. With --oracle or --truth the winners are labelled and learned
     from, round after round.
     """
-    from castile.cli.screen_loop import LoopOptions
-    from castile.cli.screen_run import ScreenFiles, Wish, run_screen
-    from castile.cli.screen_settings import FilterOptions, ObjectiveOptions, TargetOptions
-
     learned, atoms, volume = tuple(training or ()), (min_atoms, max_atoms), (min_volume, max_volume)
     run_screen(
         candidates,
